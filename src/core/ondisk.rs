@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What restripe keeps on its members, as values: the superblock's contents.
+//!
+//! The bytes are described in `ondisk/format.rs`, their coding in
+//! `ondisk/codec.rs`, what makes a superblock believable in `ondisk/check.rs`
+//! and the places on a member in `ondisk/place.rs`.
+//!
+//! A [`Superblock`] is several KiB: keep it on the heap, fill it in place
+//! ([`decode`], [`Superblock::copy_from`]) and hand it on by reference. It is not
+//! `Copy` so that a kernel stack never holds one by accident.
+
+mod check;
+mod codec;
+mod digest;
+mod format;
+mod place;
+mod signature;
+mod stash;
+mod uuid;
+
+pub use check::check;
+pub use codec::{decode, encode, DecodeError};
+pub use digest::Digest;
+pub use format::{INCOMPAT_KNOWN, RO_COMPAT_KNOWN, SUPERBLOCK_SIZE, VERSION};
+pub use place::{
+    member_geometry, next_slot, reserve_start, superblock_places, Geometry, BLANK_DATA_START,
+    HEAD_LEN, SUPERBLOCK_SECTORS, UNIT,
+};
+pub use signature::{encode_signature, is_signature, Signature, SIGNATURE_SIZE};
+pub use stash::{StashHeader, STASH_HEADER_SIZE};
+pub use uuid::Uuid;
+
+use crate::geometry::{Logical, MemberId, MemberMask, Physical, Range, Sectors, MAX_MEMBERS};
+use crate::list::List;
+use crate::placement::Set;
+use crate::text::Text;
+
+/// Most sets a volume may have.
+pub const MAX_SETS: usize = 4;
+/// Most ranges the map of a volume may have.
+pub const MAX_RANGES: usize = 4;
+/// Most regions a member's region table may have.
+pub const MAX_REGIONS: usize = 8;
+/// Most ranges of differing copies that are remembered until a repair.
+pub const MAX_MISMATCHES: usize = 32;
+
+/// Name of a volume (`restripe0`).
+pub type Name = Text<32>;
+/// Serial number of a device, as the device tells it.
+pub type Serial = Text<40>;
+
+/// A range of the volume that lies on one set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct MapRange {
+    pub start: Logical,
+    pub end: Logical,
+    /// Index into [`Superblock::sets`].
+    pub set: u8,
+}
+
+/// A volume on its way from one set to another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Migration {
+    pub uuid: Uuid,
+    /// Index into [`Superblock::sets`] of the set the volume leaves.
+    pub source: u8,
+    /// Index into [`Superblock::sets`] of the set the volume moves to.
+    pub target: u8,
+    /// Moves from the volume's end to its start.
+    pub descending: bool,
+    /// Done up to here (ascending: all below is on the target).
+    pub cursor: Logical,
+    /// Last stash number that no longer counts (DESIGN I1).
+    pub retired_stash: u64,
+    pub paused: bool,
+    pub aborting: bool,
+    /// Cap in KiB/s; 0 is none.
+    pub speed_max: u32,
+    /// Stop at this sector.
+    pub sync_max: Option<Logical>,
+}
+
+impl Migration {
+    /// The map of a volume of `volume` sectors that the cursor makes.
+    pub fn ranges(&self, volume: Sectors) -> List<MapRange, MAX_RANGES> {
+        let (first, second) = if self.descending {
+            (self.source, self.target)
+        } else {
+            (self.target, self.source)
+        };
+        let end = Logical(volume.0);
+        let mut ranges = List::new();
+        for (start, end, set) in [
+            (Logical::ZERO, self.cursor, first),
+            (self.cursor, end, second),
+        ] {
+            if start < end {
+                ranges.push(MapRange { start, end, set });
+            }
+        }
+        ranges
+    }
+}
+
+/// What a member is good for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum MemberState {
+    #[default]
+    InSync,
+    /// True below [`Member::recovery`] only.
+    Rebuilding,
+    Spare,
+    Suspect,
+    Faulty,
+    Missing,
+}
+
+impl MemberState {
+    /// The word users read for it (DESIGN section 4).
+    pub const fn name(self) -> &'static str {
+        match self {
+            MemberState::InSync => "in_sync",
+            MemberState::Rebuilding => "rebuilding",
+            MemberState::Spare => "spare",
+            MemberState::Suspect => "suspect",
+            MemberState::Faulty => "faulty",
+            MemberState::Missing => "missing",
+        }
+    }
+
+    /// Whether the member takes part: writes go to it, and superblocks too.
+    pub const fn is_live(self) -> bool {
+        !matches!(self, MemberState::Faulty | MemberState::Missing)
+    }
+}
+
+/// What a piece of a member is for. Unknown kinds are kept as they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum RegionKind {
+    SuperblockA,
+    SuperblockB,
+    Stash,
+    Bitmap,
+    Journal,
+    Data,
+    /// Where the first 128 KiB of an adopted disk live while a signature
+    /// stands in their place.
+    Head,
+    /// Nobody's yet.
+    #[default]
+    Free,
+    Unknown(u16),
+}
+
+impl RegionKind {
+    /// The number on disk.
+    pub const fn code(self) -> u16 {
+        match self {
+            RegionKind::Free => 0,
+            RegionKind::SuperblockA => 1,
+            RegionKind::SuperblockB => 2,
+            RegionKind::Stash => 3,
+            RegionKind::Bitmap => 4,
+            RegionKind::Journal => 5,
+            RegionKind::Data => 6,
+            RegionKind::Head => 7,
+            RegionKind::Unknown(code) => code,
+        }
+    }
+
+    /// The kind with that number.
+    pub const fn from_code(code: u16) -> Self {
+        match code {
+            0 => RegionKind::Free,
+            1 => RegionKind::SuperblockA,
+            2 => RegionKind::SuperblockB,
+            3 => RegionKind::Stash,
+            4 => RegionKind::Bitmap,
+            5 => RegionKind::Journal,
+            6 => RegionKind::Data,
+            7 => RegionKind::Head,
+            other => RegionKind::Unknown(other),
+        }
+    }
+}
+
+/// A piece of a member and what it is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Region {
+    pub kind: RegionKind,
+    pub start: Physical,
+    pub len: Sectors,
+}
+
+impl Region {
+    /// First sector behind it.
+    pub fn end(&self) -> Physical {
+        self.start + self.len
+    }
+}
+
+/// A row of the member table; its index is the [`MemberId`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Member {
+    /// Nil for a row that no device has now.
+    pub uuid: Uuid,
+    pub serial: Serial,
+    /// Size of the device when it came in.
+    pub device_sectors: Sectors,
+    pub state: MemberState,
+    /// While rebuilding: its slots are true below this sector of the volume.
+    pub recovery: Logical,
+    /// For an absent member: the epoch in which it last took part.
+    pub left_epoch: u64,
+    /// Its data begin at sector 0, because they were there before restripe.
+    pub adopted: bool,
+    pub regions: List<Region, MAX_REGIONS>,
+}
+
+impl Member {
+    /// Whether a device belongs to this row.
+    pub fn is_used(&self) -> bool {
+        !self.uuid.is_nil()
+    }
+
+    /// Its region of that kind.
+    pub fn region(&self, kind: RegionKind) -> Option<Region> {
+        self.regions.iter().copied().find(|r| r.kind == kind)
+    }
+}
+
+/// All that is known of a volume; the same on every member.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Superblock {
+    pub version: u16,
+    /// Features that an older restripe may ignore.
+    pub compat: u64,
+    /// Features that an older restripe may only read past.
+    pub ro_compat: u64,
+    /// Features that an older restripe must refuse.
+    pub incompat: u64,
+    /// Who wrote this superblock.
+    pub writer: Text<32>,
+    /// Seconds since 1970.
+    pub created: u64,
+    /// Seconds since 1970.
+    pub updated: u64,
+    pub uuid: Uuid,
+    pub name: Name,
+    /// Raised at every writable assembly.
+    pub epoch: u64,
+    /// Raised at every commit.
+    pub generation: u64,
+    /// Nothing was being written when this was.
+    pub clean: bool,
+    /// Bytes.
+    pub logical_block: u32,
+    pub volume_sectors: Sectors,
+    pub sets: List<Set, MAX_SETS>,
+    /// Tile the volume from its first sector to its last.
+    pub ranges: List<MapRange, MAX_RANGES>,
+    pub migration: Option<Migration>,
+    pub members: List<Member, MAX_MEMBERS>,
+    /// Where copies were found to differ.
+    pub mismatches: List<Range, MAX_MISMATCHES>,
+    /// Sectors found to differ, those that had no room in the list included.
+    pub mismatch_cnt: u64,
+}
+
+impl Superblock {
+    /// Makes this one equal to `other`, in place.
+    pub fn copy_from(&mut self, other: &Superblock) {
+        self.clone_from(other);
+    }
+
+    /// Newer ones are greater (DESIGN I4).
+    pub fn age(&self) -> (u64, u64) {
+        (self.epoch, self.generation)
+    }
+
+    /// Members that take part.
+    pub fn live(&self) -> MemberMask {
+        let mut mask = MemberMask::EMPTY;
+        for (id, member) in self.rows() {
+            if member.is_used() && member.state.is_live() {
+                mask.insert(id);
+            }
+        }
+        mask
+    }
+
+    /// Members whose data are true all over.
+    pub fn in_sync(&self) -> MemberMask {
+        let mut mask = MemberMask::EMPTY;
+        for (id, member) in self.rows() {
+            let good = matches!(member.state, MemberState::InSync | MemberState::Suspect);
+            if member.is_used() && good {
+                mask.insert(id);
+            }
+        }
+        mask
+    }
+
+    /// The used rows of the member table.
+    pub fn rows(&self) -> impl Iterator<Item = (MemberId, &Member)> {
+        self.members
+            .iter()
+            .enumerate()
+            .filter(|(_, member)| member.is_used())
+            .map(|(index, member)| (MemberId(index as u8), member))
+    }
+
+    /// The row of the device with that uuid.
+    pub fn member_by_uuid(&self, uuid: Uuid) -> Option<MemberId> {
+        self.rows()
+            .find(|(_, member)| member.uuid == uuid)
+            .map(|(id, _)| id)
+    }
+
+    /// The set the volume is on, or leaves while it migrates.
+    pub fn present_set(&self) -> u8 {
+        match &self.migration {
+            Some(migration) => migration.source,
+            None => self.ranges.first().map_or(0, |range| range.set),
+        }
+    }
+
+    /// Sets that hold some of the volume now or are about to.
+    pub fn uses_set(&self, set: u8) -> bool {
+        self.ranges.iter().any(|range| range.set == set)
+            || self
+                .migration
+                .is_some_and(|m| m.source == set || m.target == set)
+    }
+
+    /// Whether the first 128 KiB of `member` are moved to its reserve, so that
+    /// a signature has to stand at its sector 0 (DESIGN section 4).
+    pub fn head_moved(&self, member: MemberId) -> bool {
+        let row = &self.members[usize::from(member.0)];
+        let Some(head) = row.region(RegionKind::Head) else {
+            return false;
+        };
+        row.adopted
+            && self.sets.iter().any(|set| {
+                set.extents
+                    .iter()
+                    .any(|e| e.member == member && e.start == head.start)
+            })
+    }
+
+    /// Puts the map in step with the cursor: one range, or two that it parts.
+    pub fn map_from_cursor(&mut self) {
+        if let Some(migration) = &self.migration {
+            self.ranges = migration.ranges(self.volume_sectors);
+        }
+    }
+}

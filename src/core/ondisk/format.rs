@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The superblock's bytes, version 1.
+//!
+//! A block of 16 KiB, twice on every member (`ondisk/place.rs`). All numbers are
+//! little-endian, all sectors are 512 bytes, texts are UTF-8 padded with zero
+//! bytes, unused bytes are zero when written and not looked at when read. The
+//! CRC-32C (Castagnoli, initial value and final XOR ~0) is over all bytes behind
+//! it; the magic before it is compared byte for byte, so any changed bit shows.
+//!
+//! | offset | bytes | what |
+//! |---|---|---|
+//! | 0 | 8 | magic, `restrpSB` |
+//! | 8 | 4 | CRC-32C of bytes 12 to the end |
+//! | 12 | 2 | version |
+//! | 14 | 1 | the member this copy is on: row of the member table |
+//! | 15 | 1 | flags: 1 clean |
+//! | 16 | 24 | feature bits: compatible, read-only compatible, incompatible |
+//! | 40 | 16 | volume uuid |
+//! | 56 | 32 | volume name |
+//! | 88 | 32 | who wrote it |
+//! | 120 | 16 | created, updated (seconds since 1970) |
+//! | 136 | 16 | epoch, generation |
+//! | 152 | 8 | sectors of the volume |
+//! | 160 | 4 | logical block, bytes |
+//! | 164 | 4 | rows used: sets, ranges, members, mismatches |
+//! | 168 | 8 | sectors that differ |
+//! | 176 | 80 | migration |
+//! | 256 | 4 * 800 | sets |
+//! | 3456 | 4 * 24 | ranges |
+//! | 3552 | 32 * 16 | mismatches |
+//! | 4096 | 32 * 320 | members |
+//! | 14336 | 2048 | unused |
+
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::layout::Level;
+
+/// Bytes of a superblock.
+pub const SUPERBLOCK_SIZE: usize = 16384;
+/// The version written, and the only one read.
+pub const VERSION: u16 = 1;
+/// Incompatible features known here.
+pub const INCOMPAT_KNOWN: u64 = 0;
+/// Read-only compatible features known here.
+pub const RO_COMPAT_KNOWN: u64 = 0;
+
+pub(super) const MAGIC: [u8; 8] = *b"restrpSB";
+/// The CRC covers what comes after it.
+pub(super) const CRC_FROM: usize = 12;
+
+/// Rows there is room for on disk.
+pub(super) const DISK_MEMBERS: usize = 32;
+
+pub(super) const FLAG_CLEAN: u8 = 1;
+
+pub(super) const MIGRATION_RUNS: u32 = 1;
+pub(super) const MIGRATION_DESCENDING: u32 = 2;
+pub(super) const MIGRATION_PAUSED: u32 = 4;
+pub(super) const MIGRATION_ABORTING: u32 = 8;
+pub(super) const MIGRATION_HAS_MAX: u32 = 16;
+
+pub(super) const MEMBER_ADOPTED: u8 = 1;
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(super) struct DiskMigration {
+    pub(super) uuid: [u8; 16],
+    pub(super) flags: U32,
+    pub(super) source: u8,
+    pub(super) target: u8,
+    unused: [u8; 2],
+    pub(super) cursor: U64,
+    pub(super) retired_stash: U64,
+    pub(super) sync_max: U64,
+    /// KiB/s.
+    pub(super) speed_max: U32,
+    unused_end: [u8; 28],
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(super) struct DiskExtent {
+    pub(super) slot: u8,
+    pub(super) member: u8,
+    unused: [u8; 6],
+    pub(super) start: U64,
+    pub(super) len: U64,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(super) struct DiskSet {
+    /// See [`level_code`].
+    pub(super) level: U16,
+    /// md's algorithm number: 2 (left-symmetric) for raid5, 0 elsewhere.
+    pub(super) algorithm: U16,
+    pub(super) slots: u8,
+    pub(super) extent_count: u8,
+    unused: [u8; 2],
+    /// Sectors; 1 where the level is not striped.
+    pub(super) chunk: U32,
+    unused_too: [u8; 4],
+    pub(super) slot_len: U64,
+    pub(super) resync: U64,
+    pub(super) extents: [DiskExtent; 32],
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(super) struct DiskMapRange {
+    pub(super) start: U64,
+    pub(super) end: U64,
+    pub(super) set: u8,
+    unused: [u8; 7],
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(super) struct DiskMismatch {
+    pub(super) start: U64,
+    pub(super) end: U64,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(super) struct DiskRegion {
+    pub(super) kind: U16,
+    unused: [u8; 6],
+    pub(super) start: U64,
+    pub(super) len: U64,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(super) struct DiskMember {
+    pub(super) uuid: [u8; 16],
+    pub(super) serial: [u8; 40],
+    pub(super) device_sectors: U64,
+    pub(super) recovery: U64,
+    pub(super) left_epoch: U64,
+    pub(super) state: u8,
+    pub(super) flags: u8,
+    pub(super) region_count: u8,
+    unused: [u8; 5],
+    pub(super) regions: [DiskRegion; 8],
+    unused_end: [u8; 40],
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(super) struct Block {
+    pub(super) magic: [u8; 8],
+    pub(super) crc: U32,
+    pub(super) version: U16,
+    pub(super) this_member: u8,
+    pub(super) flags: u8,
+    pub(super) compat: U64,
+    pub(super) ro_compat: U64,
+    pub(super) incompat: U64,
+    pub(super) uuid: [u8; 16],
+    pub(super) name: [u8; 32],
+    pub(super) writer: [u8; 32],
+    pub(super) created: U64,
+    pub(super) updated: U64,
+    pub(super) epoch: U64,
+    pub(super) generation: U64,
+    pub(super) volume_sectors: U64,
+    pub(super) logical_block: U32,
+    pub(super) set_count: u8,
+    pub(super) range_count: u8,
+    pub(super) member_count: u8,
+    pub(super) mismatch_count: u8,
+    pub(super) mismatch_cnt: U64,
+    pub(super) migration: DiskMigration,
+    pub(super) sets: [DiskSet; 4],
+    pub(super) ranges: [DiskMapRange; 4],
+    pub(super) mismatches: [DiskMismatch; 32],
+    unused: [u8; 32],
+    pub(super) members: [DiskMember; DISK_MEMBERS],
+    unused_end: [u8; 2048],
+}
+
+const _: () = assert!(size_of::<Block>() == SUPERBLOCK_SIZE);
+
+/// md's numbers; linear is md's -1.
+pub(super) const fn level_code(level: Level) -> u16 {
+    match level {
+        Level::Linear => 0xffff,
+        Level::Raid0 => 0,
+        Level::Raid1 => 1,
+        Level::Raid5 => 5,
+    }
+}
+
+pub(super) fn level_from_code(code: u16) -> Option<Level> {
+    [Level::Linear, Level::Raid0, Level::Raid1, Level::Raid5]
+        .into_iter()
+        .find(|level| level_code(*level) == code)
+}
+
+/// md's number of the only way each level is laid out here.
+pub(super) const fn algorithm_code(level: Level) -> u16 {
+    match level {
+        Level::Raid5 => 2,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::mem::offset_of;
+
+    #[test]
+    fn offsets_are_the_documented_ones() {
+        let offsets = [
+            offset_of!(Block, crc),
+            offset_of!(Block, version),
+            offset_of!(Block, this_member),
+            offset_of!(Block, flags),
+            offset_of!(Block, compat),
+            offset_of!(Block, uuid),
+            offset_of!(Block, name),
+            offset_of!(Block, writer),
+            offset_of!(Block, created),
+            offset_of!(Block, epoch),
+            offset_of!(Block, volume_sectors),
+            offset_of!(Block, logical_block),
+            offset_of!(Block, set_count),
+            offset_of!(Block, mismatch_cnt),
+            offset_of!(Block, migration),
+            offset_of!(Block, sets),
+            offset_of!(Block, ranges),
+            offset_of!(Block, mismatches),
+            offset_of!(Block, members),
+            offset_of!(Block, unused_end),
+        ];
+        assert_eq!(
+            offsets,
+            [
+                8, 12, 14, 15, 16, 40, 56, 88, 120, 136, 152, 160, 164, 168, 176, 256, 3456, 3552,
+                4096, 14336
+            ]
+        );
+        assert_eq!(size_of::<DiskMigration>(), 80);
+        assert_eq!(size_of::<DiskSet>(), 800);
+        assert_eq!(size_of::<DiskExtent>(), 24);
+        assert_eq!(size_of::<DiskMapRange>(), 24);
+        assert_eq!(size_of::<DiskMember>(), 320);
+        assert_eq!(size_of::<DiskRegion>(), 24);
+    }
+
+    #[test]
+    fn level_codes_are_mds() {
+        for (level, code) in [
+            (Level::Linear, 0xffff),
+            (Level::Raid0, 0),
+            (Level::Raid1, 1),
+            (Level::Raid5, 5),
+        ] {
+            assert_eq!(level_code(level), code);
+            assert_eq!(level_from_code(code), Some(level));
+        }
+        assert_eq!(level_from_code(4), None);
+    }
+}

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The whole of RAID and migration as pure values and state machines.
+//!
+//! No I/O, no clock, no allocation, no unsafe. The kernel module (`src/driver`)
+//! and the simulator (`src/sim`) carry out what is decided here; the same files
+//! are built by Kbuild for the one and by cargo for the other.
+//!
+//! Modules import upward in this list only.
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod list;
+pub mod text;
+
+pub mod geometry;
+
+pub mod layout;
+
+pub mod placement;
+
+pub mod ondisk;
