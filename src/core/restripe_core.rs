@@ -13,9 +13,28 @@ pub mod list;
 pub mod text;
 
 pub mod geometry;
+pub mod rules;
 
 pub mod layout;
 
 pub mod placement;
 
 pub mod ondisk;
+
+pub mod probe;
+
+pub mod parity;
+pub mod stripe;
+
+pub mod admit;
+pub mod range_lock;
+
+pub mod footprint;
+pub mod pace;
+pub mod shape;
+
+pub mod engine;
+
+pub mod recover;
+
+pub mod command;

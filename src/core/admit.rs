@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Where a piece of a request goes: source, target, both, the window's memory, or wait.
+//!
+//! A request is admitted under one [`Map`], an immutable snapshot, and one
+//! [`Cursor`]. Writes that could meet each other or the mover first take their
+//! [`Map::lock_range`] in the volume's [`range_lock`](crate::range_lock); the cursor is
+//! read after that, so it can't move through a write that holds its range.
+
+use crate::geometry::{Logical, MemberMask, Range, Sectors};
+use crate::placement::Set;
+
+/// What a volume looks like to requests. Replaced whole when it changes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Map {
+    /// Sectors that the user sees.
+    pub size: Sectors,
+    /// The set that holds everything, or what is not migrated yet.
+    pub source: Set,
+    /// The set that a running migration moves to.
+    pub target: Option<Set>,
+    /// Members that are read and written: present and in sync.
+    pub alive: MemberMask,
+    /// Writes must first have the superblock say `active` (DESIGN I6).
+    pub clean: bool,
+    /// Writes wait for the next map: locks are about to change their meaning.
+    pub hold: bool,
+    /// No writes at all, for good: read-only assembly or failed volume.
+    pub read_only: bool,
+}
+
+/// How far a migration is; moves without a new map.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Cursor {
+    /// As it is durable on members: DESIGN's d.
+    pub durable: Logical,
+    /// As copied so far: DESIGN's c, never below `durable`.
+    pub copied: Logical,
+    /// The stash window that is being rewritten, if any: its data are in memory.
+    pub window: Option<Range>,
+}
+
+/// Where a run of a request goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Route {
+    /// The source set alone.
+    Source,
+    /// The target set alone.
+    Target,
+    /// A write in the gap: the source first, and only when that is done the
+    /// target. Reads of the gap see the target, so what one has seen is in both.
+    Both,
+    /// The window being rewritten: reads are served from its memory, writes
+    /// can't get here because the mover holds the range.
+    Window,
+}
+
+impl Map {
+    /// Where a read of `x` goes, and up to where that holds.
+    pub fn route_read(&self, cursor: &Cursor, x: Logical) -> (Route, Logical) {
+        let end = Logical(self.size.0);
+        if self.target.is_none() {
+            return (Route::Source, end);
+        }
+        if let Some(window) = cursor.window {
+            if window.contains(x) {
+                return (Route::Window, window.end);
+            }
+        }
+        if x < cursor.copied {
+            (Route::Target, cursor.copied)
+        } else {
+            let end = match cursor.window {
+                Some(window) if window.start > x => window.start,
+                _ => end,
+            };
+            (Route::Source, end)
+        }
+    }
+
+    /// Where a write of `x` goes, and up to where that holds.
+    pub fn route_write(&self, cursor: &Cursor, x: Logical) -> (Route, Logical) {
+        match self.route_read(cursor, x) {
+            (Route::Target, _) if x < cursor.durable => (Route::Target, cursor.durable),
+            (Route::Target, end) => (Route::Both, end),
+            other => other,
+        }
+    }
+
+    /// The set behind a route that has just one.
+    pub fn set(&self, route: Route) -> &Set {
+        match (route, &self.target) {
+            (Route::Target, Some(target)) => target,
+            _ => &self.source,
+        }
+    }
+
+    /// What a write of `range` must hold alone, as keys of the volume's range
+    /// lock; None where nothing can be disturbed (one copy, no migration).
+    ///
+    /// While migrating, keys are sectors of the volume, widened to whole rows of
+    /// a parity set. Otherwise they are slot offsets on a parity set, so that
+    /// small writes to one row go on side by side, and sectors on a mirror.
+    pub fn lock_range(&self, range: Range) -> Option<(u64, u64)> {
+        if let Some(target) = &self.target {
+            let (mut start, mut end) = (range.start, range.end);
+            for set in [&self.source, target] {
+                if set.layout.level.has_parity() {
+                    start = start.min(range.start.round_down(set.layout.stripe()));
+                    end = end.max(range.end.round_up(set.layout.stripe()));
+                }
+            }
+            return Some((start.0, end.0));
+        }
+        let layout = &self.source.layout;
+        if layout.level.has_parity() {
+            let first = layout.locate(range.start);
+            if range.len() <= first.run {
+                return Some((first.offset.0, first.offset.0 + range.len().0));
+            }
+            return Some((layout.row_offset(range.start).0, layout.used_below(range.end).0));
+        }
+        layout
+            .level
+            .is_redundant()
+            .then_some((range.start.0, range.end.0))
+    }
+
+    /// Same, for a degraded read of a parity set, which must not see a stripe half written.
+    pub fn rebuild_lock_range(&self, range: Range) -> (u64, u64) {
+        self.lock_range(range)
+            .expect("only parity sets are rebuilt from, and those are locked")
+    }
+
+    /// Members that a FLUSH must reach.
+    pub fn flush_members(&self) -> MemberMask {
+        let target = self.target.map_or(MemberMask::EMPTY, |t| t.members());
+        (self.source.members() | target) & self.alive
+    }
+}

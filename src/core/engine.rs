@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a volume does besides serving requests: commits, the mover, resync and check.
+//!
+//! Events in, [`Intent`]s out. One engine serves one volume and is driven by one
+//! thread of the executor (a kernel worker, or the simulator): it calls
+//! [`Engine::handle`] with what has happened and then carries out every intent
+//! of [`Engine::take`], each of which is answered by the event its text names.
+//!
+//! * `control` takes one durable step at a time (DESIGN I4): flush, superblocks, publish, drain.
+//! * `mover` copies pieces from source to target, through the stash where it must (I1 to I3).
+//! * `scrub` makes copies and parity true, or compares them (I8).
+
+mod control;
+mod mover;
+mod scrub;
+mod status;
+
+use core::ops::DerefMut;
+
+use crate::admit::{Cursor, Map};
+use crate::geometry::{Logical, MemberMask, Range, Sectors};
+use crate::list::List;
+use crate::ondisk::{StashHeader, Superblock};
+use crate::pace::Pace;
+use crate::rules::{Rule, Rules};
+use crate::text::{Refusal, Text};
+
+pub use control::Step;
+pub use scrub::{Scrub, ScrubKind};
+pub use status::SyncAction;
+
+/// Pieces in flight at once, each with a buffer of its own.
+pub const JOBS: usize = 4;
+/// Data that a piece aims at; it is longer where one common row of source and target is (512 KiB).
+pub const PIECE: Sectors = Sectors(1024);
+/// Longest time between two commits of a moving cursor, in milliseconds (DESIGN I4).
+pub const COMMIT_INTERVAL: u64 = 10_000;
+
+/// Which of a migrating volume's two sets; a volume at rest has a source only.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Which {
+    #[default]
+    Source,
+    Target,
+}
+
+/// Who asked for something, so that the answer finds its way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Who {
+    Control,
+    Job(u8),
+}
+
+/// What has happened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// Time has passed.
+    Tick,
+    /// Answers `Lock`.
+    Locked { job: u8 },
+    /// Answers `Load` and `LoadStash`; `failed`: members that could not be read.
+    Loaded { job: u8, failed: MemberMask },
+    /// Answers `StashData` and `StashHeader`.
+    Stashed { job: u8, failed: MemberMask },
+    /// Answers `Store`.
+    Stored { job: u8, failed: MemberMask },
+    /// Answers `Scrub`.
+    Scrubbed { job: u8, failed: MemberMask },
+    /// A check found copies or parity that differ in this range; before the `Scrubbed` of its piece.
+    Mismatch { range: Range },
+    /// Answers `Flush`.
+    Flushed { who: Who, failed: MemberMask },
+    /// Answers `Commit`.
+    Committed { failed: MemberMask },
+    /// Answers `Drain`.
+    Drained { who: Who },
+    /// A write met a map that is clean.
+    WantActive,
+    /// A request failed at these members; it waits for a `Settle`.
+    Faulted { members: MemberMask },
+    /// No write for a while: the superblock may say clean.
+    Quiet,
+    /// The user's `pause` and `resume`.
+    Pause,
+    Resume,
+    /// The user's cap in KiB a second; 0 is none.
+    SpeedMax(u32),
+    /// The user's sector of the volume at which a migration stops; None is its end.
+    SyncMax(Option<Logical>),
+    /// The user's `check`, `repair` and `idle`.
+    Check,
+    Repair,
+    Idle,
+    /// Nobody uses the volume any more: end in order.
+    Stop,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Intent {
+    /// Take the range (keys of the volume's range lock) for a job.
+    Lock { job: u8, start: u64, end: u64 },
+    /// Give it back. No answer.
+    Unlock { job: u8 },
+    /// Read `range` at the source into the job's buffer, zeroes behind the volume's end.
+    Load { job: u8, range: Range },
+    /// Read a stashed window into the job's buffer: from the first of `members` whose data crc is right.
+    LoadStash { job: u8, members: MemberMask, header: StashHeader },
+    /// Write the buffer to the stash of each of `members`.
+    StashData { job: u8, members: MemberMask, range: Range },
+    /// Write the header to the stash of each of `members`; the executor adds the data's crc.
+    StashHeader { job: u8, members: MemberMask, number: u64, range: Range },
+    /// Write the buffer to the target in whole rows, parity too, but not what
+    /// [`footprint::holds`](crate::footprint::holds) says lies in its place already.
+    Store { job: u8, range: Range },
+    /// Resync, check or repair `range` (whole rows) of a set.
+    Scrub { job: u8, which: Which, range: Range, kind: ScrubKind },
+    /// Flush these members' caches.
+    Flush { who: Who, members: MemberMask },
+    /// Write [`Engine::superblock`] to each of these members' other slot, durably (FUA).
+    Commit { members: MemberMask },
+    /// From now on admit requests under [`Engine::map`] and [`Engine::cursor`];
+    /// writes that waited for a map are admitted anew. No answer.
+    Publish,
+    /// Answer when all requests admitted before now have ended.
+    Drain { who: Who },
+    /// Requests that failed are admitted anew if all members they failed at are
+    /// among `retry`; else they end with EIO. No answer.
+    Settle { retry: MemberMask },
+    /// The superblock is durable and the map is true: the volume can be used. No answer.
+    Ready,
+    /// The volume has this many sectors now. No answer.
+    Resized { size: Sectors },
+    /// Something that users poll has changed. No answer.
+    Changed,
+    /// All is durable and at rest; the engine ends. No answer.
+    Stopped,
+}
+
+/// Most intents that one event can lead to.
+pub const MAX_INTENTS: usize = 48;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Kind {
+    #[default]
+    Move,
+    Window,
+    Scrub,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum JobState {
+    #[default]
+    Idle,
+    Locking,
+    Loading,
+    StashData,
+    StashDataFlush,
+    StashHeader,
+    StashHeaderFlush,
+    /// The window is published; readers of the source are still about.
+    WindowDrain,
+    Storing,
+    Scrubbing,
+    /// Failed at members; goes on when that is settled.
+    Failed,
+    /// Done, and waiting for its turn in order.
+    Done,
+    /// The window is rewritten; the next commit retires its stash.
+    Retiring,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Job {
+    kind: Kind,
+    state: JobState,
+    range: Range,
+}
+
+/// The state of a volume's background work. `S` is where a superblock lives: a box.
+pub struct Engine<S: DerefMut<Target = Superblock>> {
+    /// As it will be, or is, committed.
+    sb: S,
+    /// What `sb` was before a migration began, until that is durable.
+    before: S,
+    /// As published.
+    map: Map,
+    cursor: Cursor,
+    /// Below this, nothing admitted while it was source is under way any more.
+    safe: Logical,
+    now: u64,
+    out: List<Intent, MAX_INTENTS>,
+    control: control::Control,
+    jobs: [Job; JOBS],
+    /// End of the last piece started.
+    next: Logical,
+    /// The next piece would overwrite what only a commit frees.
+    need_commit: bool,
+    last_commit: u64,
+    pace: Pace,
+    paused: bool,
+    blocked: Option<Text<160>>,
+    stash: Option<StashHeader>,
+    scrub: Option<Scrub>,
+    stopping: bool,
+    stopped: bool,
+    read_only: bool,
+    started: bool,
+    rules: Rules,
+}
+
+impl<S: DerefMut<Target = Superblock>> Engine<S> {
+    /// An engine for the volume of `sb`, which the first commit makes durable
+    /// (unless `read_only`). `before` is a place of the engine's own, its content is
+    /// of no matter. `stash` is the valid stash found, if any. Present and
+    /// in-sync members are those that `sb` says are in sync.
+    pub fn new(sb: S, before: S, stash: Option<StashHeader>, read_only: bool, now: u64) -> Self {
+        let map = control::map_of(&sb, read_only);
+        let cursor = control::cursor_of(&sb);
+        let migration = sb.migration;
+        Engine {
+            map,
+            cursor,
+            safe: cursor.durable,
+            now,
+            out: List::new(),
+            control: control::Control::default(),
+            jobs: [Job::default(); JOBS],
+            next: cursor.copied,
+            need_commit: false,
+            last_commit: now,
+            pace: Pace::new(migration.map_or(0, |m| m.speed_max)),
+            paused: migration.is_some_and(|m| m.paused),
+            blocked: None,
+            stash,
+            scrub: None,
+            stopping: false,
+            stopped: false,
+            read_only,
+            started: false,
+            rules: Rules::default(),
+            sb,
+            before,
+        }
+    }
+
+    /// Breaks a rule on purpose, to show that the simulator notices.
+    #[cfg(feature = "broken-rules")]
+    pub fn break_rules(&mut self, rules: Rules) {
+        self.rules = rules;
+    }
+
+    /// Begins: loads the stash if there is one, makes the superblock durable, says `Ready`.
+    pub fn start(&mut self) {
+        if let Some(header) = self.stash {
+            let members = self.stash_members() & self.map.alive;
+            let range = header.range;
+            self.jobs[0] = Job { kind: Kind::Window, state: JobState::Loading, range };
+            self.emit(Intent::LoadStash { job: 0, members, header });
+            return;
+        }
+        self.start_control();
+    }
+
+    fn start_control(&mut self) {
+        if self.read_only {
+            self.started = true;
+            self.emit(Intent::Publish);
+            self.emit(Intent::Ready);
+            return;
+        }
+        self.begin(Step::Epoch);
+    }
+
+    /// Takes note of an event; what follows from it is in [`take`](Self::take).
+    pub fn handle(&mut self, now: u64, event: Event) {
+        self.now = now;
+        match event {
+            Event::Tick => {}
+            Event::Locked { job } => self.locked(job),
+            Event::Loaded { job, failed } => self.loaded(job, failed),
+            Event::Stashed { job, failed } => self.stashed(job, failed),
+            Event::Stored { job, failed } => self.stored(job, failed),
+            Event::Scrubbed { job, failed } => self.scrubbed(job, failed),
+            Event::Mismatch { range } => self.mismatch(range),
+            Event::Flushed { who: Who::Control, failed } => self.control_flushed(failed),
+            Event::Flushed { who: Who::Job(job), failed } => self.stash_flushed(job, failed),
+            Event::Committed { failed } => self.committed(failed),
+            Event::Drained { who: Who::Control } => self.control_drained(),
+            Event::Drained { who: Who::Job(job) } => self.window_drained(job),
+            Event::WantActive => self.control.want_active = !self.sb_active_published(),
+            Event::Faulted { members } => self.faulted(members),
+            Event::Quiet => self.control.quiet = true,
+            Event::Pause => self.set_paused(true),
+            Event::Resume => self.set_paused(false),
+            Event::SpeedMax(speed) => self.set_speed(speed),
+            Event::SyncMax(at) => self.set_sync_max(at),
+            Event::Check => self.ask_scrub(ScrubKind::Check),
+            Event::Repair => self.ask_scrub(ScrubKind::Repair),
+            Event::Idle => self.end_scrub(),
+            Event::Stop => self.stopping = true,
+        }
+        self.pump();
+    }
+
+    /// The next thing to be done.
+    pub fn take(&mut self) -> Option<Intent> {
+        (!self.out.is_empty()).then(|| self.out.remove(0))
+    }
+
+    /// Begins a migration: `next` is what [`shape`](crate::shape) made of [`superblock`](Self::superblock).
+    ///
+    /// # Errors
+    /// `EBUSY` while another migration, or a stop, is under way.
+    pub fn migrate(&mut self, now: u64, next: &Superblock) -> Result<(), Refusal> {
+        if self.sb.migration.is_some() || self.control.starting {
+            return Err(crate::refusal!(
+                EBUSY,
+                "a migration is running already; wait until migrate_state says none"
+            ));
+        }
+        if self.stopping || self.read_only {
+            return Err(crate::refusal!(
+                EBUSY,
+                "the volume is stopping or read-only; assemble it writable first"
+            ));
+        }
+        self.now = now;
+        self.before.clone_from(next);
+        self.control.starting = true;
+        self.pump();
+        Ok(())
+    }
+
+    fn emit(&mut self, intent: Intent) {
+        self.out.push(intent);
+    }
+
+    /// Does all that can be done now.
+    fn pump(&mut self) {
+        if self.stopped || !self.control.alive() {
+            return;
+        }
+        self.pump_control();
+        self.pump_jobs();
+        // Jobs may have found that only a commit lets them go on.
+        self.pump_control();
+    }
+
+    fn pump_jobs(&mut self) {
+        if !self.started || self.read_only || self.stopping || self.control.exclusive() {
+            return;
+        }
+        self.pump_scrub();
+        if self.scrub.is_none() {
+            self.pump_mover();
+        }
+    }
+
+    fn jobs_idle(&self) -> bool {
+        self.jobs.iter().all(|job| job.state == JobState::Idle)
+    }
+
+    fn idle_job(&self) -> Option<u8> {
+        self.jobs
+            .iter()
+            .position(|job| job.state == JobState::Idle)
+            .map(|index| index as u8)
+    }
+
+    fn job(&mut self, job: u8) -> &mut Job {
+        &mut self.jobs[usize::from(job)]
+    }
+
+    fn broken(&self, rule: Rule) -> bool {
+        self.rules.broken(rule)
+    }
+
+    /// The volume's last sector plus one.
+    fn end(&self) -> Logical {
+        Logical(self.map.size.0)
+    }
+
+    fn members_alive(&self) -> MemberMask {
+        self.map.alive
+    }
+
+    fn lock(&mut self, job: u8, range: Range) {
+        match self.map.lock_range(range) {
+            Some((start, end)) => self.emit(Intent::Lock { job, start, end }),
+            None => unreachable!("jobs work on sets that have locks"),
+        }
+    }
+
+    fn locked(&mut self, job: u8) {
+        let Job { kind, state, range } = *self.job(job);
+        assert_eq!(state, JobState::Locking);
+        match kind {
+            Kind::Move | Kind::Window => {
+                self.job(job).state = JobState::Loading;
+                self.emit(Intent::Load { job, range });
+            }
+            Kind::Scrub => self.scrub_piece(job),
+        }
+    }
+}

@@ -1,0 +1,570 @@
+// SPDX-License-Identifier: GPL-2.0
+//! One durable step at a time (DESIGN I4): drain if the step asks for it, flush
+//! every member, write the superblock to every member, publish what now holds,
+//! drain again where places are about to be used anew.
+
+use core::ops::DerefMut;
+
+use super::{Engine, Intent, JobState, Who, COMMIT_INTERVAL};
+use crate::admit::{Cursor, Map};
+use crate::geometry::{Logical, MemberMask, Sectors};
+use crate::ondisk::{MemberState, Superblock};
+use crate::rules::Rule;
+use crate::shape;
+use crate::text::Text;
+
+/// What a commit is for, where it is more than to write down what changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Step {
+    /// A member's fault, `active`, a cursor, a setting.
+    #[default]
+    Plain,
+    /// The first of an assembly: the epoch is raised.
+    Epoch,
+    /// A migration begins: new members first, old ones last.
+    Start,
+    /// A rewritten window's stash is retired.
+    Retire,
+    /// The target becomes the volume's only set.
+    Finish,
+    /// Nothing is being written: the superblock says clean.
+    Clean,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum State {
+    #[default]
+    Idle,
+    /// Requests under older maps must end before the flush.
+    DrainBefore,
+    Flush,
+    /// Superblocks are being written, to new members while `rest` is not empty.
+    Commit { rest: MemberMask },
+    /// Readers of places that are about to be used anew must end.
+    DrainAfter,
+    /// No superblock can be made durable any more.
+    Failed,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Control {
+    state: State,
+    step: Step,
+    /// Faults to be made durable.
+    faults: MemberMask,
+    /// Faults that the volume can't bear: their requests end with EIO.
+    unbearable: MemberMask,
+    /// The gap was given up, so requests that failed may be tried again.
+    fell_back: bool,
+    pub(super) want_active: bool,
+    pub(super) quiet: bool,
+    /// `Engine::before` holds the superblock of a migration that waits to begin.
+    pub(super) starting: bool,
+    /// A setting changed that is not durable yet.
+    pub(super) dirty: bool,
+    /// What the superblock on its way says.
+    committing: Committing,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Committing {
+    active: bool,
+    faults: MemberMask,
+    cursor: Option<Logical>,
+    scrubbed: Option<Logical>,
+}
+
+impl Control {
+    pub(super) fn alive(&self) -> bool {
+        self.state != State::Failed
+    }
+
+    /// Whether the step under way needs background work at rest.
+    pub(super) fn exclusive(&self) -> bool {
+        self.state != State::Idle && matches!(self.step, Step::Start | Step::Finish | Step::Clean | Step::Epoch)
+    }
+}
+
+/// The map that a superblock describes.
+pub(super) fn map_of(sb: &Superblock, read_only: bool) -> Map {
+    let source = sb.sets[usize::from(sb.present_set())];
+    Map {
+        size: sb.volume_sectors,
+        source,
+        target: sb.migration.map(|m| sb.sets[usize::from(m.target)]),
+        alive: sb.in_sync(),
+        clean: sb.clean && !read_only,
+        hold: false,
+        read_only,
+    }
+}
+
+/// The cursor that a superblock describes.
+pub(super) fn cursor_of(sb: &Superblock) -> Cursor {
+    let durable = sb.migration.map_or(Logical::ZERO, |m| m.cursor);
+    Cursor { durable, copied: durable, window: None }
+}
+
+impl<S: DerefMut<Target = Superblock>> Engine<S> {
+    /// Takes the most urgent step that can be taken.
+    pub(super) fn pump_control(&mut self) {
+        if self.control.state != State::Idle || self.stopped || (!self.started && !self.read_only) {
+            return;
+        }
+        if !self.control.unbearable.is_empty() {
+            return self.give_up();
+        }
+        if self.read_only {
+            if self.stopping {
+                self.stopped = true;
+                self.emit(Intent::Stopped);
+            }
+            return;
+        }
+        if !self.control.faults.is_empty() || self.control.want_active {
+            return self.begin(Step::Plain);
+        }
+        if self.jobs[0].state == JobState::Retiring {
+            return self.begin(Step::Retire);
+        }
+        let idle = self.jobs_idle();
+        if self.control.starting && idle && self.scrub.is_none() {
+            return self.begin(Step::Start);
+        }
+        if idle && !self.stopping && self.move_is_complete() {
+            return self.begin(Step::Finish);
+        }
+        let overdue = self.now >= self.last_commit + COMMIT_INTERVAL;
+        if self.has_progress() && (self.need_commit || overdue || (idle && self.at_rest())) {
+            return self.begin(Step::Plain);
+        }
+        if self.control.dirty {
+            return self.begin(Step::Plain);
+        }
+        if idle && self.stopping {
+            if self.sb.clean {
+                self.stopped = true;
+                self.emit(Intent::Stopped);
+            } else {
+                self.begin(Step::Clean);
+            }
+            return;
+        }
+        if self.control.quiet {
+            self.control.quiet = false;
+            if idle && !self.sb.clean && self.sb.migration.is_none() && self.scrub.is_none() {
+                self.begin(Step::Clean);
+            }
+        }
+    }
+
+    /// Something has moved that the durable superblock does not know.
+    fn has_progress(&self) -> bool {
+        let moved = self.map.target.is_some() && self.cursor.copied > self.cursor.durable;
+        moved || self.scrub.is_some_and(|s| s.has_progress())
+    }
+
+    /// No more progress is to come for now, so what there is is worth a commit.
+    fn at_rest(&self) -> bool {
+        self.stopping || self.paused || self.blocked.is_some() || self.scrub_is_done() || self.mover_is_capped()
+    }
+
+    /// Whether the present map and superblock agree that writes may come.
+    pub(super) fn sb_active_published(&self) -> bool {
+        !self.sb.clean && !self.map.clean
+    }
+
+    pub(super) fn begin(&mut self, step: Step) {
+        assert_eq!(self.control.state, State::Idle);
+        self.control.step = step;
+        match step {
+            Step::Finish => {
+                // Keys of the range lock change their meaning: no write may hold an old one.
+                self.map.hold = true;
+                self.emit(Intent::Publish);
+                self.drain_before();
+            }
+            Step::Clean => {
+                // From here on writes wait for `active`; those under way must end.
+                self.map.clean = true;
+                self.emit(Intent::Publish);
+                self.drain_before();
+            }
+            _ => self.flush(),
+        }
+    }
+
+    fn drain_before(&mut self) {
+        self.control.state = State::DrainBefore;
+        self.emit(Intent::Drain { who: Who::Control });
+    }
+
+    fn flush(&mut self) {
+        if self.broken(Rule::I4) {
+            return self.commit();
+        }
+        self.control.state = State::Flush;
+        let members = self.sb.live();
+        self.emit(Intent::Flush { who: Who::Control, members });
+    }
+
+    pub(super) fn control_flushed(&mut self, failed: MemberMask) {
+        assert_eq!(self.control.state, State::Flush);
+        self.note_faults(failed);
+        self.commit();
+    }
+
+    /// Brings the superblock up to date and has it written.
+    fn commit(&mut self) {
+        if !self.control.unbearable.is_empty() && self.control.step != Step::Plain {
+            // A special step can't be carried through on members that fail it.
+            if self.abandon_step() {
+                return;
+            }
+        }
+        let faults = self.control.faults;
+        self.control.faults = MemberMask::EMPTY;
+        let epoch = self.sb.epoch;
+        for member in faults.iter() {
+            let row = &mut self.sb.members[usize::from(member.0)];
+            row.state = MemberState::Faulty;
+            row.left_epoch = epoch;
+        }
+        self.control.committing.faults = self.control.committing.faults | faults;
+        self.update_superblock();
+        self.sb.generation += 1;
+        let live = self.sb.live();
+        // I4: the superblocks of members that a migration brings in come first.
+        let new = if self.control.step == Step::Start {
+            live & !self.map.source.members()
+        } else {
+            MemberMask::EMPTY
+        };
+        if new.is_empty() {
+            self.control.state = State::Commit { rest: MemberMask::EMPTY };
+            self.emit(Intent::Commit { members: live });
+        } else {
+            self.control.state = State::Commit { rest: live & !new };
+            self.emit(Intent::Commit { members: new });
+        }
+    }
+
+    fn update_superblock(&mut self) {
+        let committing = &mut self.control.committing;
+        match self.control.step {
+            Step::Start if self.control.starting => {
+                // `before` holds the wanted superblock; keep the old one there instead.
+                let (epoch, generation) = self.sb.age();
+                let clean = self.sb.clean;
+                core::mem::swap(&mut *self.sb, &mut *self.before);
+                self.sb.epoch = epoch;
+                self.sb.generation = generation;
+                self.sb.clean = clean;
+                self.control.starting = false;
+            }
+            Step::Finish if self.sb.migration.is_some() => {
+                let synced = self.target_is_synced();
+                shape::finish_migration(&mut self.sb);
+                if !synced {
+                    let set = usize::from(self.sb.present_set());
+                    self.sb.sets[set].resync = Logical::ZERO;
+                }
+            }
+            Step::Clean => self.sb.clean = !self.control.want_active,
+            _ => {}
+        }
+        if self.control.want_active {
+            self.control.want_active = false;
+            self.sb.clean = false;
+            committing.active = true;
+        }
+        let synced = self.target_is_synced();
+        if let Some(migration) = &mut self.sb.migration {
+            if self.map.target.is_some() {
+                migration.cursor = self.cursor.copied;
+                migration.paused = self.paused;
+                migration.speed_max = self.pace.speed_max;
+                if self.control.step == Step::Retire && !self.rules.broken(Rule::I1) {
+                    if let Some(stash) = self.stash {
+                        migration.retired_stash = stash.number;
+                    }
+                }
+                let target = usize::from(migration.target);
+                let copied = self.cursor.copied;
+                if self.control.step == Step::Retire {
+                    migration.cursor = self.jobs[0].range.end;
+                }
+                let cursor = migration.cursor.max(copied);
+                if synced {
+                    let stripe = self.sb.sets[target].layout.stripe();
+                    self.sb.sets[target].resync = cursor.round_up(stripe);
+                }
+                self.control.committing.cursor = Some(cursor);
+                self.sb.map_from_cursor();
+            }
+        }
+        self.update_scrub();
+        self.control.committing.scrubbed = self.scrub.map(|s| s.done());
+        self.control.dirty = false;
+    }
+
+    /// Whether all rows that the mover wrote so far are known to be true.
+    pub(super) fn target_is_synced(&self) -> bool {
+        match (&self.sb.migration, &self.map.target) {
+            (Some(m), Some(_)) => self.sb.sets[usize::from(m.target)].resync >= self.cursor.durable,
+            _ => false,
+        }
+    }
+
+    pub(super) fn committed(&mut self, failed: MemberMask) {
+        let State::Commit { rest } = self.control.state else {
+            panic!("a commit that nobody asked for");
+        };
+        if !failed.is_empty() {
+            if self.control.step == Step::Start && self.map.target.is_none() {
+                return self.take_back_start(failed);
+            }
+            self.note_faults(failed);
+            if failed & self.control.faults != failed {
+                // The volume can't do without a member that takes no superblock.
+                return self.fail();
+            }
+            return self.commit();
+        }
+        if !rest.is_empty() {
+            self.control.state = State::Commit { rest: MemberMask::EMPTY };
+            self.emit(Intent::Commit { members: rest });
+            return;
+        }
+        self.last_commit = self.now;
+        self.durable();
+    }
+
+    /// A new member failed before the migration began: back to what was.
+    fn take_back_start(&mut self, failed: MemberMask) {
+        let (epoch, generation) = self.sb.age();
+        core::mem::swap(&mut *self.sb, &mut *self.before);
+        self.sb.epoch = epoch;
+        self.sb.generation = generation;
+        self.control.step = Step::Plain;
+        let mut why = Text::new();
+        let _ = core::fmt::Write::write_fmt(
+            &mut why,
+            format_args!("the migration did not begin: member mask {:#x} took no superblock", failed.0),
+        );
+        self.blocked = Some(why);
+        if self.sb.live() & failed != MemberMask::EMPTY {
+            self.note_faults(failed & self.sb.live());
+            if !self.control.unbearable.is_empty() {
+                return self.fail();
+            }
+        }
+        self.commit();
+    }
+
+    /// The superblock is durable: make true what it says.
+    fn durable(&mut self) {
+        let done = core::mem::take(&mut self.control.committing);
+        let step = self.control.step;
+        let settled = done.faults;
+        let had_target = self.map.target.is_some();
+        let (hold_over, read_only) = (self.map.hold, self.map.read_only);
+        let keep_clean = self.map.clean;
+        self.map = map_of(&self.sb, read_only);
+        // A map that has sent writers away stays so until `active` is durable.
+        self.map.clean = self.sb.clean || (keep_clean && !done.active && step != Step::Epoch);
+        self.map.hold = hold_over && step != Step::Finish;
+        if let Some(to) = done.scrubbed {
+            self.scrub_committed(to);
+        }
+        match step {
+            Step::Epoch => {
+                self.started = true;
+                self.emit(Intent::Publish);
+                self.emit(Intent::Ready);
+                if let Some(job) = self.window_job() {
+                    // A stash was found: its window is published already, its rewriting begins.
+                    let range = self.jobs[usize::from(job)].range;
+                    self.job(job).state = JobState::Locking;
+                    self.lock(job, range);
+                }
+            }
+            Step::Start => {
+                self.cursor = cursor_of(&self.sb);
+                self.next = self.cursor.copied;
+                self.safe = self.cursor.durable;
+                self.pace = crate::pace::Pace::new(self.sb.migration.map_or(0, |m| m.speed_max));
+                self.paused = self.sb.migration.is_some_and(|m| m.paused);
+                self.blocked = None;
+            }
+            Step::Retire => {
+                let end = self.jobs[0].range.end;
+                self.cursor = Cursor { durable: end, copied: end, window: None };
+                self.next = end;
+                self.stash = None;
+            }
+            Step::Finish => self.cursor = Cursor::default(),
+            Step::Plain | Step::Clean => {
+                if let Some(cursor) = done.cursor {
+                    self.cursor.durable = cursor;
+                }
+            }
+        }
+        if step != Step::Epoch {
+            self.emit(Intent::Publish);
+        }
+        if !settled.is_empty() {
+            self.emit(Intent::Settle { retry: settled });
+            self.retry_jobs();
+        }
+        if step == Step::Finish {
+            let size = self.map.size;
+            self.emit(Intent::Resized { size });
+        }
+        self.emit(Intent::Changed);
+        let reuse = had_target && (self.safe < self.cursor.durable || step == Step::Retire);
+        if step == Step::Start || (reuse && !self.broken(Rule::I5)) {
+            self.control.state = State::DrainAfter;
+            self.emit(Intent::Drain { who: Who::Control });
+            return;
+        }
+        self.control.state = State::DrainAfter;
+        self.after_drain();
+    }
+
+    pub(super) fn control_drained(&mut self) {
+        match self.control.state {
+            State::DrainBefore => self.flush(),
+            State::DrainAfter => self.after_drain(),
+            _ => panic!("a drain that nobody asked for"),
+        }
+    }
+
+    fn after_drain(&mut self) {
+        self.control.state = State::Idle;
+        self.safe = self.cursor.durable;
+        self.need_commit = false;
+        if self.control.step == Step::Retire {
+            self.emit(Intent::Unlock { job: 0 });
+            self.jobs[0] = super::Job::default();
+        }
+    }
+
+    /// A request or a job failed at members: those that the volume can do
+    /// without are made faulty, for the others the request fails.
+    pub(super) fn faulted(&mut self, members: MemberMask) {
+        self.note_faults(members);
+    }
+
+    pub(super) fn note_faults(&mut self, members: MemberMask) {
+        for member in members.iter() {
+            if !self.sb.live().has(member) {
+                // Made durable already: whoever failed there may try again.
+                let retry = MemberMask::of(member);
+                if !(self.control.faults | self.control.committing.faults).has(member) {
+                    self.emit(Intent::Settle { retry });
+                }
+                continue;
+            }
+            let mut alive = self.map.alive & !self.control.faults & !self.control.committing.faults;
+            alive.remove(member);
+            let bearable = self.map.source.survives(alive)
+                && self.map.target.is_none_or(|target| target.survives(alive));
+            if bearable {
+                self.control.faults.insert(member);
+            } else {
+                self.control.unbearable.insert(member);
+            }
+        }
+    }
+
+    /// Members failed that the volume can't do without: a migration stops, its
+    /// gap is given up, and requests that failed end with EIO.
+    fn give_up(&mut self) {
+        let lost = core::mem::take(&mut self.control.unbearable);
+        let mut retry = MemberMask::EMPTY;
+        if self.map.target.is_some() {
+            if self.blocked.is_none() {
+                self.block(lost);
+            }
+            if self.cursor.copied > self.cursor.durable && self.cursor.window.is_none() {
+                // The source still holds all of the gap (I3), so it takes over.
+                self.cursor.copied = self.cursor.durable;
+                self.next = self.cursor.durable;
+                self.emit(Intent::Publish);
+                retry = lost;
+            }
+            self.end_failed_jobs();
+        }
+        self.distrust(lost);
+        self.emit(Intent::Settle { retry });
+        self.emit(Intent::Changed);
+    }
+
+    /// A write reached some of its copies or its parity and not the others, and
+    /// the member stays: what the sets know of themselves there is not true any more.
+    fn distrust(&mut self, lost: MemberMask) {
+        for index in 0..self.sb.sets.len() {
+            let set = &mut self.sb.sets[index];
+            if set.layout.level.is_redundant() && set.members() & lost != MemberMask::EMPTY {
+                set.resync = Logical::ZERO;
+                self.control.dirty = true;
+            }
+        }
+    }
+
+    /// A step that was under way can't be: nothing of it is durable yet.
+    fn abandon_step(&mut self) -> bool {
+        if matches!(self.control.step, Step::Finish | Step::Retire) {
+            // Its members failed to flush: the data are not safe at the target.
+            self.control.state = State::Idle;
+            self.control.committing = Committing::default();
+            if self.map.hold {
+                self.map.hold = false;
+                self.emit(Intent::Publish);
+            }
+            self.give_up();
+            return true;
+        }
+        false
+    }
+
+    /// No superblock can be written any more: the volume takes no writes.
+    fn fail(&mut self) {
+        self.control.state = State::Failed;
+        self.map.read_only = true;
+        self.map.hold = false;
+        self.map.clean = false;
+        self.emit(Intent::Publish);
+        self.emit(Intent::Settle { retry: MemberMask::EMPTY });
+        self.emit(Intent::Changed);
+    }
+
+    pub(super) fn set_paused(&mut self, paused: bool) {
+        if self.sb.migration.is_some() {
+            if !paused {
+                self.blocked = None;
+            }
+            self.control.dirty |= self.paused != paused;
+            self.paused = paused;
+        }
+    }
+
+    pub(super) fn set_speed(&mut self, speed: u32) {
+        self.pace.set(speed);
+        self.control.dirty |= self.sb.migration.is_some();
+    }
+
+    pub(super) fn set_sync_max(&mut self, at: Option<Logical>) {
+        if let Some(migration) = &mut self.sb.migration {
+            migration.sync_max = at;
+            self.control.dirty = true;
+        }
+    }
+
+    /// Sectors of the volume.
+    pub fn size(&self) -> Sectors {
+        self.map.size
+    }
+}
+

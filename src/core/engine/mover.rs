@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Copies a volume from its source set to its target set, piece by piece.
+//!
+//! A piece whose target places are free (I2) is copied under its range lock and
+//! then lies in the gap. One that would overwrite what the source still holds
+//! waits for a commit that frees it; if even that does not, it is a window of one
+//! common row: stashed, flushed, made valid, flushed, rewritten, retired (the
+//! seed's paragraph 29, request 75 and location 116).
+
+use core::fmt::Write;
+use core::ops::DerefMut;
+
+use super::{Engine, Intent, JobState, Kind, Which, Who, PIECE};
+use crate::footprint::overwrites;
+use crate::geometry::{Logical, MemberMask, Range, Sectors};
+use crate::layout::common_row;
+use crate::ondisk::{StashHeader, Superblock};
+use crate::rules::Rule;
+use crate::text::Text;
+
+impl<S: DerefMut<Target = Superblock>> Engine<S> {
+    /// The least that a cursor can move: a common row of source and target.
+    fn row(&self) -> Sectors {
+        let target = self.map.target.as_ref().expect("only while migrating");
+        common_row(&self.map.source.layout, &target.layout)
+    }
+
+    /// A piece: whole common rows, about [`PIECE`] long.
+    pub fn piece(&self) -> Sectors {
+        let row = self.row();
+        if row.0 > 1 {
+            PIECE.max(row).round_down(row)
+        } else {
+            PIECE
+        }
+    }
+
+    /// Where the mover stops for now.
+    fn limit(&self) -> Logical {
+        let end = self.end();
+        let at = self.sb.migration.and_then(|m| m.sync_max).unwrap_or(end);
+        if at >= end {
+            end
+        } else {
+            at.round_down(self.row())
+        }
+    }
+
+    /// Everything up to `sync_max` is done.
+    pub(super) fn mover_is_capped(&self) -> bool {
+        self.map.target.is_some() && self.next >= self.limit()
+    }
+
+    pub(super) fn move_is_complete(&self) -> bool {
+        self.map.target.is_some() && self.cursor.window.is_none() && self.cursor.copied == self.end()
+    }
+
+    /// Starts what pieces it can.
+    pub(super) fn pump_mover(&mut self) {
+        if self.map.target.is_none() || self.paused || self.blocked.is_some() {
+            return;
+        }
+        // A window is alone; so is the step that ends it.
+        while self.window_job().is_none() && !self.need_commit && self.next < self.limit() {
+            if self.pace.wait_until(self.now).is_some() {
+                return;
+            }
+            let Some(job) = self.idle_job() else {
+                return;
+            };
+            let start = self.next;
+            let end = Logical((start.0 + self.piece().0).min(self.limit().0));
+            let Some((kind, range)) = self.free_piece(Range::new(start, end)) else {
+                return;
+            };
+            if kind == Kind::Window && job != 0 {
+                // Windows use the first job; none is busy, so this can't be.
+                unreachable!("a window beside other pieces");
+            }
+            self.pace.started(self.now, range.len());
+            self.next = range.end;
+            *self.job(job) = super::Job { kind, state: JobState::Locking, range };
+            self.lock(job, range);
+        }
+    }
+
+    /// How `wanted`, or the part of it that comes first, can be moved now.
+    fn free_piece(&mut self, wanted: Range) -> Option<(Kind, Range)> {
+        let target = self.map.target.expect("only while migrating");
+        let live = Range::new(self.safe, self.end());
+        let row = self.row();
+        let free = |range: Range| !overwrites(&self.map.source, live, &target, range);
+        if self.broken(Rule::I2) || free(wanted) {
+            return Some((Kind::Move, wanted));
+        }
+        // Perhaps fewer rows are free.
+        let mut end = wanted.start;
+        while end < wanted.end {
+            let next = Logical((end.0 + row.0).min(wanted.end.0));
+            if next == wanted.end || !free(Range::new(end, next)) {
+                break;
+            }
+            end = next;
+        }
+        if end > wanted.start {
+            return Some((Kind::Move, Range::new(wanted.start, end)));
+        }
+        if self.cursor.copied > self.safe || !self.jobs_idle() {
+            // A commit moves `safe` on and may free it.
+            self.need_commit = self.cursor.copied > self.cursor.durable;
+            return None;
+        }
+        if self.safe < self.cursor.durable {
+            return None;
+        }
+        let end = Logical((wanted.start.0 + row.0).min(self.end().0));
+        Some((Kind::Window, Range::new(wanted.start, end)))
+    }
+
+    /// The job of the window that is being rewritten or prepared, if any.
+    pub(super) fn window_job(&self) -> Option<u8> {
+        self.jobs
+            .iter()
+            .position(|job| job.kind == Kind::Window && job.state != JobState::Idle)
+            .map(|index| index as u8)
+    }
+
+    pub(super) fn loaded(&mut self, job: u8, failed: MemberMask) {
+        let super::Job { kind, range, .. } = *self.job(job);
+        if !self.started {
+            return self.stash_found(job, failed);
+        }
+        if !failed.is_empty() {
+            // The source can't be read there: a member is bad, not yet beyond doubt.
+            self.job(job).state = JobState::Failed;
+            self.note_faults(failed);
+            return;
+        }
+        if kind == Kind::Window && self.cursor.window.is_none() {
+            self.job(job).state = JobState::StashData;
+            let members = self.stash_members();
+            self.emit(Intent::StashData { job, members, range });
+        } else {
+            self.store(job);
+        }
+    }
+
+    fn store(&mut self, job: u8) {
+        let range = self.job(job).range;
+        self.job(job).state = JobState::Storing;
+        self.emit(Intent::Store { job, range });
+    }
+
+    /// Members whose stash takes a window: one more than may be lost (I1).
+    pub(super) fn stash_members(&self) -> MemberMask {
+        let target = self.map.target.as_ref();
+        let target_bears = target.map_or(0, |t| t.layout.max_missing());
+        let copies = u32::from(self.map.source.layout.max_missing().min(target_bears)) + 1;
+        let mut members = MemberMask::EMPTY;
+        for member in self.map.flush_members().iter() {
+            if members.count() < copies {
+                members.insert(member);
+            }
+        }
+        members
+    }
+
+    pub(super) fn stashed(&mut self, job: u8, failed: MemberMask) {
+        if !failed.is_empty() {
+            self.job(job).state = JobState::Failed;
+            self.note_faults(failed);
+            return;
+        }
+        let state = match self.job(job).state {
+            JobState::StashData => JobState::StashDataFlush,
+            JobState::StashHeader => JobState::StashHeaderFlush,
+            other => panic!("stashed in {other:?}"),
+        };
+        self.job(job).state = state;
+        let members = self.stash_members();
+        if self.broken(Rule::I4) {
+            return self.stash_flushed(job, MemberMask::EMPTY);
+        }
+        self.emit(Intent::Flush { who: Who::Job(job), members });
+    }
+
+    pub(super) fn stash_flushed(&mut self, job: u8, failed: MemberMask) {
+        if !failed.is_empty() {
+            self.job(job).state = JobState::Failed;
+            self.note_faults(failed);
+            return;
+        }
+        let range = self.job(job).range;
+        match self.job(job).state {
+            JobState::StashDataFlush => {
+                let number = self.sb.migration.map_or(0, |m| m.retired_stash) + 1;
+                let uuid = self.sb.migration.map(|m| m.uuid).unwrap_or_default();
+                self.stash = Some(StashHeader { migration: uuid, number, range, ..StashHeader::default() });
+                self.job(job).state = JobState::StashHeader;
+                let members = self.stash_members();
+                self.emit(Intent::StashHeader { job, members, number, range });
+            }
+            JobState::StashHeaderFlush => {
+                // From now on the stash is the truth: reads leave the source before it is overwritten.
+                self.job(job).state = JobState::WindowDrain;
+                self.cursor.window = Some(range);
+                self.emit(Intent::Publish);
+                self.emit(Intent::Drain { who: Who::Job(job) });
+            }
+            other => panic!("flushed in {other:?}"),
+        }
+    }
+
+    pub(super) fn window_drained(&mut self, job: u8) {
+        assert_eq!(self.job(job).state, JobState::WindowDrain);
+        self.store(job);
+    }
+
+    /// At assembly: the stash is in memory, or can't be read.
+    fn stash_found(&mut self, job: u8, failed: MemberMask) {
+        if !failed.is_empty() {
+            // Without it the window is lost, so nothing may be served or written.
+            self.block(failed);
+            self.read_only = true;
+            self.map.read_only = true;
+            self.emit(Intent::Changed);
+            return;
+        }
+        let range = self.job(job).range;
+        self.cursor.window = Some(range);
+        self.next = range.end;
+        self.start_control();
+    }
+
+    pub(super) fn stored(&mut self, job: u8, failed: MemberMask) {
+        if !failed.is_empty() {
+            self.job(job).state = JobState::Failed;
+            self.note_faults(failed);
+            return;
+        }
+        if self.job(job).kind == Kind::Window {
+            self.job(job).state = JobState::Retiring;
+            return;
+        }
+        self.job(job).state = JobState::Done;
+        self.advance();
+    }
+
+    /// Moves the copied cursor over all pieces that are done, in order.
+    fn advance(&mut self) {
+        while let Some(job) = self.jobs.iter().position(|job| {
+            job.kind == Kind::Move && job.state == JobState::Done && job.range.start == self.cursor.copied
+        }) {
+            self.cursor.copied = self.jobs[job].range.end;
+            self.jobs[job] = super::Job::default();
+            // Published before the range is free: who waits for it must see the gap.
+            self.emit(Intent::Publish);
+            self.emit(Intent::Unlock { job: job as u8 });
+        }
+    }
+
+    /// What failed is settled: pieces go on from where they failed.
+    pub(super) fn retry_jobs(&mut self) {
+        for job in 0..self.jobs.len() as u8 {
+            let super::Job { kind, state, range } = *self.job(job);
+            if state != JobState::Failed {
+                continue;
+            }
+            match kind {
+                Kind::Scrub => self.scrub_piece(job),
+                Kind::Window if self.cursor.window.is_some() => self.store(job),
+                Kind::Move | Kind::Window => {
+                    self.job(job).state = JobState::Loading;
+                    self.emit(Intent::Load { job, range });
+                }
+            }
+        }
+    }
+
+    /// The migration stops: these members are needed and fail.
+    pub(super) fn block(&mut self, members: MemberMask) {
+        let mut why = Text::new();
+        for member in members.iter() {
+            let _ = write!(
+                why,
+                "member {} fails and the migration can't do without it; mend it and write resume. ",
+                member.0
+            );
+        }
+        self.blocked = Some(why);
+    }
+
+    /// Blocked: pieces that failed, or wait for their turn behind one, are given up.
+    pub(super) fn end_failed_jobs(&mut self) {
+        for job in 0..self.jobs.len() as u8 {
+            let super::Job { kind, state, .. } = *self.job(job);
+            let over = match kind {
+                Kind::Move => matches!(state, JobState::Failed | JobState::Done),
+                // A window being rewritten can't be left: it waits for `resume`.
+                Kind::Window => state == JobState::Failed && self.cursor.window.is_none(),
+                Kind::Scrub => state == JobState::Failed,
+            };
+            if over {
+                self.emit(Intent::Unlock { job });
+                *self.job(job) = super::Job::default();
+            }
+        }
+        self.next = self.cursor.copied.max(
+            self.cursor
+                .window
+                .map_or(Logical::ZERO, |window| window.end),
+        );
+    }
+
+    /// Which set a route's data lie on, for the executor.
+    pub fn set(&self, which: Which) -> &crate::placement::Set {
+        match (which, &self.map.target) {
+            (Which::Target, Some(target)) => target,
+            _ => &self.map.source,
+        }
+    }
+}

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Resync (what an unclean stop leaves untrue, and new capacity), check and repair.
+
+use core::ops::DerefMut;
+
+use super::{Engine, Intent, JobState, Kind, Which, PIECE};
+use crate::geometry::{Logical, MemberMask, Range, Sectors};
+use crate::ondisk::Superblock;
+
+/// What a pass does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ScrubKind {
+    /// Write copies and parity anew from the data.
+    #[default]
+    Resync,
+    /// Count what differs.
+    Check,
+    /// Write anew where something differs.
+    Repair,
+}
+
+/// A pass over a set.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scrub {
+    pub which: Which,
+    pub kind: ScrubKind,
+    /// All of it is done up to here.
+    progress: Logical,
+    /// A resync is durable up to here.
+    committed: Logical,
+    next: Logical,
+    pub end: Logical,
+    /// Ends as soon as its pieces have.
+    ending: bool,
+    /// A member failed under it, and for a resync that is not its fault: begin again later.
+    failed: bool,
+}
+
+impl Scrub {
+    pub fn done(&self) -> Logical {
+        self.progress
+    }
+
+    pub(super) fn has_progress(&self) -> bool {
+        self.kind == ScrubKind::Resync && self.progress > self.committed
+    }
+}
+
+impl<S: DerefMut<Target = Superblock>> Engine<S> {
+    /// Sectors of the volume that a set holds now, in whole rows.
+    fn scrub_end(&self, which: Which) -> Logical {
+        let set = self.set(which);
+        let used = match which {
+            Which::Target => self.cursor.durable,
+            Which::Source => self.end(),
+        };
+        let end = used.round_up(set.layout.stripe());
+        Logical(end.0.min(set.layout.capacity().0))
+    }
+
+    /// Whether copies or parity of that set can be made true now.
+    fn can_resync(&self, which: Which) -> bool {
+        let set = self.set(which);
+        let missing = set.missing(self.members_alive());
+        if set.layout.level.has_parity() {
+            missing == 0
+        } else {
+            set.layout.level.is_redundant() && missing + 1 < set.layout.slots
+        }
+    }
+
+    /// The resync that is due, if any.
+    fn due(&self) -> Option<Scrub> {
+        let which = if self.map.target.is_some() { Which::Target } else { Which::Source };
+        let (set, end) = (self.set(which), self.scrub_end(which));
+        let due = set.layout.level.is_redundant() && set.resync < end && self.can_resync(which);
+        due.then(|| Scrub {
+            which,
+            kind: ScrubKind::Resync,
+            progress: set.resync,
+            committed: set.resync,
+            next: set.resync,
+            end,
+            ..Scrub::default()
+        })
+    }
+
+    pub(super) fn ask_scrub(&mut self, kind: ScrubKind) {
+        if self.scrub.is_some() || self.map.target.is_some() || self.read_only {
+            return;
+        }
+        if !self.can_resync(Which::Source) {
+            return;
+        }
+        self.sb.mismatch_cnt = 0;
+        self.sb.mismatches.clear();
+        self.scrub = Some(Scrub {
+            which: Which::Source,
+            kind,
+            end: self.scrub_end(Which::Source),
+            ..Scrub::default()
+        });
+        self.emit(Intent::Changed);
+    }
+
+    pub(super) fn end_scrub(&mut self) {
+        if let Some(scrub) = &mut self.scrub {
+            scrub.ending = true;
+        }
+    }
+
+    /// A resync has nothing left to do but to be made durable.
+    pub(super) fn scrub_is_done(&self) -> bool {
+        self.scrub.is_some_and(|s| s.progress == s.end || s.ending || s.failed)
+    }
+
+    /// Starts what pieces it can, and ends the pass when all is done and durable.
+    pub(super) fn pump_scrub(&mut self) {
+        if self.scrub.is_none() {
+            let busy = !self.jobs_idle() || self.control.starting || self.need_commit;
+            if !busy && !self.paused {
+                self.scrub = self.due();
+            }
+            if self.scrub.is_some() {
+                self.emit(Intent::Changed);
+            }
+        }
+        while let Some(scrub) = self.scrub {
+            // A migration that the user wants goes first of all that can be done again.
+            let ending = scrub.ending || scrub.failed || self.control.starting;
+            if ending || scrub.next >= scrub.end {
+                if self.jobs_idle() && (!scrub.has_progress()) {
+                    self.scrub = None;
+                    self.control.dirty |= scrub.kind != ScrubKind::Resync;
+                    self.emit(Intent::Changed);
+                }
+                return;
+            }
+            let Some(job) = self.idle_job() else {
+                return;
+            };
+            if self.pace.wait_until(self.now).is_some() {
+                return;
+            }
+            let stripe = self.set(scrub.which).layout.stripe();
+            let piece = PIECE.max(stripe).round_down(stripe);
+            // Mirrors are compared within one read region, and PIECE divides that.
+            let end = Logical((scrub.next + piece).round_down(piece).0.min(scrub.end.0));
+            let range = Range::new(scrub.next, end.max(Logical(scrub.next.0 + 1)));
+            if let Some(scrub) = &mut self.scrub {
+                scrub.next = range.end;
+            }
+            self.pace.started(self.now, range.len());
+            *self.job(job) = super::Job { kind: Kind::Scrub, state: JobState::Locking, range };
+            self.lock(job, range);
+        }
+    }
+
+    pub(super) fn scrub_piece(&mut self, job: u8) {
+        let range = self.job(job).range;
+        let Some(scrub) = self.scrub else {
+            unreachable!("a piece of no pass");
+        };
+        if !self.can_resync(scrub.which) {
+            // A member is gone: there is nothing left to make alike.
+            return self.scrub_failed(job);
+        }
+        self.job(job).state = JobState::Scrubbing;
+        self.emit(Intent::Scrub { job, which: scrub.which, range, kind: scrub.kind });
+    }
+
+    fn scrub_failed(&mut self, job: u8) {
+        if let Some(scrub) = &mut self.scrub {
+            scrub.failed = true;
+        }
+        self.emit(Intent::Unlock { job });
+        *self.job(job) = super::Job::default();
+    }
+
+    pub(super) fn scrubbed(&mut self, job: u8, failed: MemberMask) {
+        if !failed.is_empty() {
+            self.job(job).state = JobState::Failed;
+            self.note_faults(failed);
+            if !self.control.unbearable.is_empty() {
+                self.scrub_failed(job);
+            }
+            return;
+        }
+        self.job(job).state = JobState::Done;
+        while let Some(done) = self.jobs.iter().position(|j| {
+            j.kind == Kind::Scrub
+                && j.state == JobState::Done
+                && self.scrub.is_some_and(|s| s.progress == j.range.start)
+        }) {
+            let end = self.jobs[done].range.end;
+            if let Some(scrub) = &mut self.scrub {
+                scrub.progress = end;
+            }
+            self.jobs[done] = super::Job::default();
+            self.emit(Intent::Unlock { job: done as u8 });
+        }
+        if self.scrub.is_some_and(|s| s.failed) {
+            // Pieces behind a failed one have no turn to wait for.
+            for index in 0..self.jobs.len() {
+                if self.jobs[index].kind == Kind::Scrub && self.jobs[index].state == JobState::Done {
+                    self.jobs[index] = super::Job::default();
+                    self.emit(Intent::Unlock { job: index as u8 });
+                }
+            }
+        }
+    }
+
+    pub(super) fn mismatch(&mut self, range: Range) {
+        self.sb.mismatch_cnt += range.len().0;
+        // What has no room in the list is counted all the same.
+        let _ = self.sb.mismatches.try_push(range);
+    }
+
+    /// Writes a resync's progress to the superblock that is about to be committed.
+    pub(super) fn update_scrub(&mut self) {
+        let Some(scrub) = self.scrub else {
+            return;
+        };
+        if scrub.kind != ScrubKind::Resync {
+            return;
+        }
+        let index = match (scrub.which, &self.sb.migration) {
+            (Which::Target, Some(migration)) => migration.target,
+            _ => self.sb.present_set(),
+        };
+        let set = &mut self.sb.sets[usize::from(index)];
+        set.resync = set.resync.max(scrub.progress);
+    }
+
+    pub(super) fn scrub_committed(&mut self, to: Logical) {
+        if let Some(scrub) = &mut self.scrub {
+            scrub.committed = to;
+        }
+    }
+
+    /// Sectors of slots under a resync or check, for `sync_completed`.
+    pub fn scrub_progress(&self) -> Option<(Sectors, Sectors)> {
+        self.scrub
+            .map(|s| (s.progress.from_start(), s.end.from_start()))
+    }
+
+    /// Members that hold nothing that counts below the given sector yet.
+    pub fn faulty(&self) -> MemberMask {
+        !self.map.alive & (self.map.source.members() | self.map.target.map_or(MemberMask::EMPTY, |t| t.members()))
+    }
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the engine shows: to its executor, and to the user.
+
+use core::ops::DerefMut;
+
+use super::{Engine, JobState, ScrubKind};
+use crate::admit::{Cursor, Map};
+use crate::geometry::{Range, Sectors};
+use crate::ondisk::Superblock;
+
+/// The word in `sync_action`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SyncAction {
+    Idle,
+    Migrate,
+    Resync,
+    Check,
+    Repair,
+}
+
+impl SyncAction {
+    pub const fn name(self) -> &'static str {
+        match self {
+            SyncAction::Idle => "idle",
+            SyncAction::Migrate => "migrate",
+            SyncAction::Resync => "resync",
+            SyncAction::Check => "check",
+            SyncAction::Repair => "repair",
+        }
+    }
+}
+
+impl<S: DerefMut<Target = Superblock>> Engine<S> {
+    /// The map to admit requests under, as of the last `Publish`.
+    pub fn map(&self) -> &Map {
+        &self.map
+    }
+
+    /// The cursor to admit requests under, as of the last `Publish`.
+    pub fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    /// What `Commit` writes.
+    pub fn superblock(&self) -> &Superblock {
+        &self.sb
+    }
+
+    /// The range in a job's buffer, while it has one.
+    pub fn job_range(&self, job: u8) -> Range {
+        self.jobs[usize::from(job)].range
+    }
+
+    pub fn sync_action(&self) -> SyncAction {
+        match self.scrub.map(|s| s.kind) {
+            Some(ScrubKind::Resync) => SyncAction::Resync,
+            Some(ScrubKind::Check) => SyncAction::Check,
+            Some(ScrubKind::Repair) => SyncAction::Repair,
+            None if self.map.target.is_some() && !self.paused && self.blocked.is_none() => SyncAction::Migrate,
+            None => SyncAction::Idle,
+        }
+    }
+
+    /// Sectors done and in all of what `sync_action` names.
+    pub fn sync_completed(&self) -> Option<(Sectors, Sectors)> {
+        self.scrub_progress().or_else(|| {
+            self.map
+                .target
+                .map(|_| (self.cursor.copied.from_start(), self.map.size))
+        })
+    }
+
+    /// The word in `migrate_state`.
+    pub fn migrate_state(&self) -> &'static str {
+        if self.map.target.is_none() {
+            "none"
+        } else if self.blocked.is_some() {
+            "blocked"
+        } else if self.paused && self.jobs.iter().all(|j| j.state == JobState::Idle) && !self.control.dirty {
+            "paused"
+        } else {
+            "running"
+        }
+    }
+
+    /// Why the migration is blocked, or why the last one did not begin.
+    pub fn blocked(&self) -> Option<&str> {
+        self.blocked.as_ref().map(|why| why.as_str())
+    }
+
+    /// The word in `array_state`.
+    pub fn array_state(&self) -> &'static str {
+        let missing = !self.faulty().is_empty();
+        if !self.control.alive() {
+            "failed"
+        } else if self.read_only {
+            "read_only"
+        } else if missing {
+            "degraded"
+        } else if self.sb.clean {
+            "clean"
+        } else {
+            "active"
+        }
+    }
+
+    /// Slots missing of the set that the volume is on.
+    pub fn degraded(&self) -> u8 {
+        self.map.source.missing(self.map.alive)
+    }
+
+    pub fn speed_max(&self) -> u32 {
+        self.pace.speed_max
+    }
+
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// The next moment, in milliseconds, at which a `Tick` is of use.
+    pub fn wake_at(&self) -> Option<u64> {
+        let work = self.map.target.is_some() || self.scrub.is_some();
+        work.then(|| {
+            let commit = self.last_commit + super::COMMIT_INTERVAL;
+            self.pace.wait_until(self.now).map_or(commit, |at| at.min(commit))
+        })
+    }
+}

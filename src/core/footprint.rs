@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Which places a piece of a migration overwrites, and whether any of them still
+//! holds the only truth (DESIGN I2).
+
+use crate::geometry::{Logical, MemberId, Offset, Physical, Range, Sectors, SlotId};
+use crate::layout::Level;
+use crate::placement::Set;
+
+/// Calls `visit(x, slot, offset, len)` for every run that writing `range` to
+/// `set` in whole rows writes; `x` is None for parity. `range` starts on a row.
+pub fn for_each_write(
+    set: &Set,
+    range: Range,
+    mut visit: impl FnMut(Option<Logical>, SlotId, Offset, Sectors),
+) {
+    let layout = &set.layout;
+    if !layout.level.is_striped() {
+        for slot in (0..layout.slots).map(SlotId) {
+            visit(Some(range.start), slot, Offset(range.start.0), range.len());
+        }
+        return;
+    }
+    let (stripe, chunk) = (layout.stripe(), layout.chunk);
+    assert_eq!(range.start.0 % stripe.0, 0, "a piece starts on a row of the target");
+    let mut start = range.start;
+    while start < range.end {
+        let row = layout.row(start);
+        let offset = layout.row_offset(start);
+        for index in 0..layout.data_slots() {
+            let x = start + Sectors(index * chunk.0);
+            visit(Some(x), layout.data_slot(row, index), offset, chunk);
+        }
+        if let Some(slot) = layout.parity_slot(row) {
+            visit(None, slot, offset, chunk);
+        }
+        start += stripe;
+    }
+}
+
+/// Whether `set` holds `len` sectors of data from `x` on at exactly this place.
+pub fn holds(set: &Set, x: Logical, len: Sectors, member: MemberId, at: Physical) -> bool {
+    let layout = &set.layout;
+    if x.0 + len.0 > layout.capacity().0 {
+        return false;
+    }
+    let spot = layout.locate(x);
+    if layout.level.is_striped() && spot.run < len {
+        return false;
+    }
+    let slots = if layout.level == Level::Raid1 { 0..layout.slots } else { spot.slot.0..spot.slot.0 + 1 };
+    slots.map(SlotId).any(|slot| {
+        let place = set.place(slot, spot.offset);
+        place.member == member && place.at == at && place.run >= len
+    })
+}
+
+/// Whether writing `range` to `target` would overwrite what `source` still
+/// needs to hold `live`, other than data already in their place.
+pub fn overwrites(source: &Set, live: Range, target: &Set, range: Range) -> bool {
+    if live.is_empty() {
+        return false;
+    }
+    let mut hit = false;
+    for_each_write(target, range, |x, slot, offset, len| {
+        let mut done = Sectors::ZERO;
+        while done < len && !hit {
+            let place = target.place(slot, offset + done);
+            let run = place.run.min(len - done);
+            let kept = x.is_some_and(|x| holds(source, x + done, run, place.member, place.at));
+            if !kept && needs(source, live, place.member, place.at, run) {
+                hit = true;
+            }
+            done = done + run;
+        }
+    });
+    hit
+}
+
+/// Whether any sector of this place belongs to a row of `set` that holds some of `live`.
+fn needs(set: &Set, live: Range, member: MemberId, at: Physical, len: Sectors) -> bool {
+    let layout = &set.layout;
+    let (first, end) = if layout.level.is_striped() {
+        (layout.row_offset(live.start), layout.used_below(live.end))
+    } else {
+        (Offset(live.start.0), Offset(live.end.0))
+    };
+    let mut slot = None;
+    let mut before = 0;
+    for extent in &set.extents {
+        if slot != Some(extent.slot) {
+            (slot, before) = (Some(extent.slot), 0);
+        }
+        // This extent holds offsets before .. before + len of its slot.
+        let lo = first.0.max(before);
+        let hi = end.0.min(before + extent.len.0);
+        if extent.member == member && lo < hi {
+            let start = extent.start.0 + (lo - before);
+            let stop = extent.start.0 + (hi - before);
+            if start < at.0 + len.0 && at.0 < stop {
+                return true;
+            }
+        }
+        before += extent.len.0;
+    }
+    false
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0
+//! (slot, offset) <-> (member, sector): a slot is a list of extents, so a slot
+//! may span several disks.
+
+use crate::geometry::{Logical, MemberId, MemberMask, Offset, Physical, Sectors, SlotId};
+use crate::layout::Layout;
+use crate::list::List;
+
+/// Most extents in all the slots of a set.
+pub const MAX_EXTENTS: usize = 32;
+
+/// A contiguous piece of a member that backs a piece of a slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Extent {
+    pub slot: SlotId,
+    pub member: MemberId,
+    pub start: Physical,
+    pub len: Sectors,
+}
+
+/// A place on a member, and the sectors from there on that follow each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    pub member: MemberId,
+    pub at: Physical,
+    pub run: Sectors,
+}
+
+/// A layout and where its slots lie.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Set {
+    pub layout: Layout,
+    /// Sorted by slot; within a slot in the order of its offsets.
+    pub extents: List<Extent, MAX_EXTENTS>,
+    /// Copies and parity are true below this sector of the volume (a multiple
+    /// of the stripe, or the capacity); above it they are not to be relied on.
+    pub resync: Logical,
+}
+
+impl Set {
+    /// Where `offset` of `slot` lies.
+    ///
+    /// # Panics
+    /// When the set has no such place: callers bound their sectors by the capacity.
+    pub fn place(&self, slot: SlotId, offset: Offset) -> Place {
+        let mut before = 0;
+        for extent in &self.extents {
+            if extent.slot != slot {
+                continue;
+            }
+            let end = before + extent.len.0;
+            if offset.0 < end {
+                let within = offset.0 - before;
+                return Place {
+                    member: extent.member,
+                    at: extent.start + Sectors(within),
+                    run: extent.len - Sectors(within),
+                };
+            }
+            before = end;
+        }
+        panic!("slot {} has no offset {}", slot.0, offset.0);
+    }
+
+    /// The member that backs `offset` of `slot`.
+    pub fn member(&self, slot: SlotId, offset: Offset) -> MemberId {
+        self.place(slot, offset).member
+    }
+
+    /// Every member that backs any slot.
+    pub fn members(&self) -> MemberMask {
+        let mut mask = MemberMask::EMPTY;
+        for extent in &self.extents {
+            mask.insert(extent.member);
+        }
+        mask
+    }
+
+    /// Slots of which some extent is not on one of `alive`.
+    pub fn missing(&self, alive: MemberMask) -> u8 {
+        let mut slots = 0u32;
+        for extent in &self.extents {
+            if !alive.has(extent.member) {
+                slots |= 1 << extent.slot.0;
+            }
+        }
+        slots.count_ones() as u8
+    }
+
+    /// Whether all data can be read with only `alive` left.
+    pub fn survives(&self, alive: MemberMask) -> bool {
+        self.missing(alive) <= self.layout.max_missing()
+    }
+}

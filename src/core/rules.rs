@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The invariants of DESIGN section 3 by name, so that a test-only build can
+//! break one on purpose and show that the simulator catches it.
+
+/// An invariant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rule {
+    /// One truth: the commit that ends a window retires its stash.
+    I1 = 1,
+    /// No truth is overwritten.
+    I2,
+    /// A write in the gap lands at source and target both.
+    I3,
+    /// Data are flushed before the commit that relies on them.
+    I4,
+    /// Reads never wait, and never see a window half rewritten.
+    I5,
+    /// What is acknowledged is kept.
+    I6,
+    /// The superblock slot that is written is not the last durable one.
+    I7,
+    /// Parity is true or known not to be.
+    I8,
+}
+
+impl Rule {
+    /// All of them.
+    pub const ALL: [Rule; 8] = [
+        Rule::I1,
+        Rule::I2,
+        Rule::I3,
+        Rule::I4,
+        Rule::I5,
+        Rule::I6,
+        Rule::I7,
+        Rule::I8,
+    ];
+}
+
+/// Which rules are broken: none, but in the simulator's build with `broken-rules`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Rules {
+    #[cfg(feature = "broken-rules")]
+    broken: Option<Rule>,
+}
+
+impl Rules {
+    /// All rules but one hold.
+    #[cfg(feature = "broken-rules")]
+    pub fn without(rule: Rule) -> Self {
+        Rules { broken: Some(rule) }
+    }
+
+    /// Whether `rule` is broken on purpose.
+    #[cfg(feature = "broken-rules")]
+    pub fn broken(&self, rule: Rule) -> bool {
+        self.broken == Some(rule)
+    }
+
+    /// Whether `rule` is broken on purpose: never, in this build.
+    #[cfg(not(feature = "broken-rules"))]
+    pub fn broken(&self, _rule: Rule) -> bool {
+        false
+    }
+}
