@@ -1,0 +1,19 @@
+//! One file a scenario; its name is the file's.
+
+use qemu_tests::runner::Scenario;
+
+/// Declares the files and lists them.
+macro_rules! scenarios {
+    ($($name:ident)*) => {
+        $(mod $name;)*
+
+        pub const ALL: [Scenario; [$(stringify!($name)),*].len()] =
+            [$(Scenario { name: stringify!($name), run: $name::run }),*];
+    };
+}
+
+scenarios! {
+    harness_boot
+    harness_power_cut
+    harness_corruption_seen
+}

@@ -1,0 +1,155 @@
+//! What a scenario gets: a folder of its own, a seed, disks, VMs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::accel::Accel;
+use crate::disk::Disk;
+use crate::kernel::{Flavour, Kernel};
+use crate::qemu::Machine;
+use crate::vm::Vm;
+use crate::{console, initramfs};
+
+pub const MIB: u64 = 1 << 20;
+
+/// Made once, shared by all scenarios of a run.
+#[derive(Debug, Clone)]
+pub struct Bench {
+    pub flavour: Flavour,
+    pub kernel: Kernel,
+    pub initramfs: PathBuf,
+    pub accel: Accel,
+}
+
+impl Bench {
+    pub fn set_up(flavour: Flavour) -> Result<Self> {
+        let kernel = flavour.kernel()?;
+        let initramfs = initramfs::build()?;
+        let accel = Accel::choose(&kernel.image, &initramfs)?;
+        Ok(Self {
+            flavour,
+            kernel,
+            initramfs,
+            accel,
+        })
+    }
+}
+
+pub struct Ctx {
+    pub bench: Bench,
+    /// Decides cut points and the like; printed with the result.
+    pub seed: u64,
+    pub random: fastrand::Rng,
+    dir: PathBuf,
+    boots: u32,
+    /// Boots up to this one have had their splats taken.
+    judged: u32,
+}
+
+/// Where a boot differs from the usual.
+#[derive(Debug, Clone, Default)]
+pub struct Boot {
+    /// Leave the module out.
+    pub without_module: bool,
+    /// More words for the kernel's command line.
+    pub append: String,
+}
+
+impl Ctx {
+    pub fn new(bench: &Bench, seed: u64, dir: &Path) -> Result<Self> {
+        fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
+        Ok(Self {
+            bench: bench.clone(),
+            seed,
+            random: fastrand::Rng::with_seed(seed),
+            dir: dir.to_owned(),
+            boots: 0,
+            judged: 0,
+        })
+    }
+
+    /// A blank disk; its name is the serial number too.
+    pub fn disk(&self, name: &str, size: u64) -> Result<Disk> {
+        Disk::blank(&self.image(name), size)
+    }
+
+    /// A disk that starts as a copy of `content`.
+    pub fn disk_with(&self, name: &str, content: &Path, size: u64) -> Result<Disk> {
+        Disk::copy_of(content, &self.image(name), size)
+    }
+
+    fn image(&self, name: &str) -> PathBuf {
+        self.dir.join(format!("{name}.img"))
+    }
+
+    /// Boots a VM whose disks are /dev/vda, /dev/vdb, ... in this order, and loads the module.
+    pub fn boot(&mut self, disks: &[Disk]) -> Result<Vm> {
+        self.boot_as(disks, &Boot::default())
+    }
+
+    /// The same, with a say in how.
+    pub fn boot_as(&mut self, disks: &[Disk], boot: &Boot) -> Result<Vm> {
+        self.boots += 1;
+        let machine = Machine {
+            accel: self.bench.accel,
+            kernel: self.bench.kernel.image.clone(),
+            initramfs: self.bench.initramfs.clone(),
+            module: self
+                .bench
+                .kernel
+                .module
+                .clone()
+                .filter(|_| !boot.without_module),
+            disks: disks.to_vec(),
+            memory: self.bench.flavour.memory(),
+            cpus: 2,
+            append: boot.append.clone(),
+        };
+        Vm::boot(&machine, &self.console(self.boots))
+    }
+
+    fn console(&self, boot: u32) -> PathBuf {
+        self.dir.join(format!("console-{boot}.log"))
+    }
+
+    /// What no sound kernel prints, from all boots so far.
+    pub fn splats(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for boot in self.judged + 1..=self.boots {
+            let log = console::read(&self.console(boot));
+            found.extend(
+                console::splats(&log)
+                    .into_iter()
+                    .map(|line| format!("boot {boot}: {line}")),
+            );
+        }
+        found
+    }
+
+    /// The same, for a scenario that makes trouble on purpose: what it has taken is not held against it.
+    pub fn take_splats(&mut self) -> Vec<String> {
+        let found = self.splats();
+        self.judged = self.boots;
+        found
+    }
+
+    /// The end of the last boot's console.
+    pub fn tail(&self) -> String {
+        console::tail(&self.console(self.boots))
+    }
+
+    /// Removes the disks and keeps the logs.
+    pub fn remove_disks(&self) -> Result<()> {
+        for entry in
+            fs::read_dir(&self.dir).with_context(|| format!("list {}", self.dir.display()))?
+        {
+            let path = entry?.path();
+            if path.extension().is_some_and(|e| e == "img") {
+                fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
+            }
+        }
+        Ok(())
+    }
+}

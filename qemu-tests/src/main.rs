@@ -1,0 +1,49 @@
+//! `qemu-tests test [filter]` runs the scenarios, `qemu-tests demo` shows the main job, `qemu-tests list` names the scenarios.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use qemu_tests::ctx::Bench;
+use qemu_tests::kernel::Flavour;
+use qemu_tests::runner;
+
+#[path = "../scenarios/mod.rs"]
+mod scenarios;
+
+const USAGE: &str = "usage: qemu-tests test [filter] | list | demo
+  SEED=n    replays a run's choices        FLAVOUR=lean  scenarios on the quick kernel
+  JOBS=n    scenarios side by side         KEEP=1        keeps disks and logs";
+
+fn main() -> ExitCode {
+    match work() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(e) => {
+            eprintln!("qemu-tests: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn work() -> Result<bool> {
+    let words: Vec<_> = std::env::args().skip(1).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["test"] => runner::run(
+            &scenarios::ALL,
+            "",
+            &Bench::set_up(Flavour::for_scenarios()?)?,
+        ),
+        ["test", filter] => runner::run(
+            &scenarios::ALL,
+            filter,
+            &Bench::set_up(Flavour::for_scenarios()?)?,
+        ),
+        ["list"] => {
+            for scenario in scenarios::ALL {
+                println!("{}", scenario.name);
+            }
+            Ok(true)
+        }
+        _ => bail!("{USAGE}"),
+    }
+}

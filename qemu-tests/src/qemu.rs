@@ -1,0 +1,133 @@
+//! The QEMU process: its command line, its end.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::accel::Accel;
+use crate::disk::Disk;
+use crate::wire::PORT;
+
+pub const QEMU: &str = "qemu-system-x86_64";
+
+/// All that a boot needs.
+pub struct Machine {
+    pub accel: Accel,
+    pub kernel: PathBuf,
+    pub initramfs: PathBuf,
+    /// Put into the guest and loaded, where there is one.
+    pub module: Option<PathBuf>,
+    pub disks: Vec<Disk>,
+    /// MiB.
+    pub memory: u32,
+    pub cpus: u32,
+    /// More words for the kernel's command line.
+    pub append: String,
+}
+
+/// Stalls are told by the kernel in terms of time, and time passes quickly on a slow machine: so these limits
+/// are far above what a working kernel ever needs.
+const PATIENCE: &str = "rcupdate.rcu_cpu_stall_timeout=300 rcupdate.rcu_exp_cpu_stall_timeout=0 \
+     watchdog_thresh=60 sysctl.kernel.hung_task_timeout_secs=600";
+
+impl Machine {
+    fn command(&self, console: &Path) -> Result<Command> {
+        let mut command = Command::new(QEMU);
+        command.args([
+            "-M",
+            "q35",
+            "-cpu",
+            "max",
+            "-nodefaults",
+            "-no-user-config",
+            "-no-reboot",
+        ]);
+        command.args(["-display", "none", "-accel", self.accel.option()]);
+        command.args([
+            "-smp",
+            &self.cpus.to_string(),
+            "-m",
+            &self.memory.to_string(),
+        ]);
+        command
+            .arg("-kernel")
+            .arg(&self.kernel)
+            .arg("-initrd")
+            .arg(&self.initramfs);
+        command.args([
+            "-append",
+            &format!("console=ttyS0 panic=-1 {PATIENCE} {}", self.append),
+        ]);
+        command
+            .arg("-serial")
+            .arg(format!("file:{}", console.display()));
+        // The agent's line is QEMU's own stdin and stdout, so that it ends when either side does.
+        command.args([
+            "-chardev",
+            "stdio,id=agent,signal=off",
+            "-device",
+            "virtio-serial-pci",
+        ]);
+        command.args([
+            "-device",
+            &format!("virtserialport,chardev=agent,name={PORT}"),
+        ]);
+        for (index, disk) in self.disks.iter().enumerate() {
+            command.args(disk.options(index)?);
+        }
+        Ok(command)
+    }
+}
+
+pub struct Process {
+    child: Child,
+    stderr: PathBuf,
+}
+
+impl Process {
+    pub fn start(machine: &Machine, console: &Path) -> Result<(Self, ChildStdout, ChildStdin)> {
+        let stderr = console.with_extension("qemu");
+        let log = File::create(&stderr).with_context(|| format!("make {}", stderr.display()))?;
+        let mut child = machine
+            .command(console)?
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("start {QEMU} (Debian: apt-get install qemu-system-x86)"))?;
+        let from = child.stdout.take().context("QEMU's stdout is piped")?;
+        let to = child.stdin.take().context("QEMU's stdin is piped")?;
+        Ok((Self { child, stderr }, from, to))
+    }
+
+    /// What QEMU itself complained about.
+    pub fn complaints(&self) -> String {
+        match std::fs::read_to_string(&self.stderr) {
+            Ok(text) if !text.trim().is_empty() => format!("QEMU says: {}\n", text.trim()),
+            _ => String::new(),
+        }
+    }
+
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill().context("kill QEMU")?;
+        self.child.wait().context("wait for QEMU")?;
+        Ok(())
+    }
+
+    /// Waits for an end of its own.
+    pub fn wait(&mut self) -> Result<()> {
+        let status = self.child.wait().context("wait for QEMU")?;
+        ensure!(status.success(), "QEMU ended with {status}");
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Fails where it has ended already, which is what is wanted.
+        let _: std::io::Result<()> = self.child.kill();
+        let _: std::io::Result<_> = self.child.wait();
+    }
+}

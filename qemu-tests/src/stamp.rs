@@ -1,0 +1,212 @@
+//! Blocks that say what they are: each 512-byte sector carries the run, its place, the sequence number of
+//! the write that put it there and a crc32c over all of it, so that an older, a misplaced, a torn and a foreign sector each show.
+
+/// Bytes in a sector, the unit that a disk never tears.
+pub const SECTOR: usize = 512;
+
+const MAGIC: u64 = u64::from_le_bytes(*b"rstamp01");
+const HEADER: usize = 32;
+const SEAL: usize = SECTOR - 4;
+
+/// What a sector turned out to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sector {
+    /// A sound stamp of this run, for this place.
+    Sequence(u64),
+    /// A sound stamp of this run that belongs elsewhere: (block, sector in the block, sequence).
+    Misplaced(u64, u32, u64),
+    /// Not a stamp of this run.
+    Foreign,
+    /// A stamp whose crc is wrong.
+    Damaged,
+}
+
+/// Fills `buffer` (whole sectors) with the stamps of one block.
+pub fn fill(buffer: &mut [u8], run: u64, block: u64, sequence: u64) {
+    for (index, sector) in buffer.chunks_exact_mut(SECTOR).enumerate() {
+        let index = index as u32;
+        sector[0..8].copy_from_slice(&(MAGIC ^ run).to_le_bytes());
+        sector[8..16].copy_from_slice(&block.to_le_bytes());
+        sector[16..24].copy_from_slice(&sequence.to_le_bytes());
+        sector[24..28].copy_from_slice(&index.to_le_bytes());
+        sector[28..32].fill(0);
+        // A cheap pattern that differs in every word, so that parity over it is never trivially right.
+        let mut word =
+            (run ^ block.rotate_left(32) ^ sequence).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        for bytes in sector[HEADER..SEAL].chunks_mut(8) {
+            word = word
+                .wrapping_mul(0xd134_2543_de82_ef95)
+                .wrapping_add(u64::from(index) | 1);
+            bytes.copy_from_slice(&word.to_le_bytes()[..bytes.len()]);
+        }
+        let crc = crc32c::crc32c(&sector[..SEAL]);
+        sector[SEAL..].copy_from_slice(&crc.to_le_bytes());
+    }
+}
+
+/// Reads the stamp of sector `index` of `block`.
+pub fn read(sector: &[u8], run: u64, block: u64, index: u32) -> Sector {
+    let word = |at: usize| u64::from_le_bytes(sector[at..at + 8].try_into().expect("eight bytes"));
+    if word(0) != MAGIC ^ run {
+        return Sector::Foreign;
+    }
+    let seal = u32::from_le_bytes(sector[SEAL..SECTOR].try_into().expect("four bytes"));
+    if crc32c::crc32c(&sector[..SEAL]) != seal {
+        return Sector::Damaged;
+    }
+    let (holds, sequence, place) = (word(8), word(16), word(24) as u32);
+    if (holds, place) == (block, index) {
+        Sector::Sequence(sequence)
+    } else {
+        Sector::Misplaced(holds, place, sequence)
+    }
+}
+
+/// What must hold for a block's content.
+#[derive(Debug, Clone, Copy)]
+pub struct Demand {
+    pub run: u64,
+    pub block: u64,
+    /// Oldest sequence number allowed; `None` where nothing was acknowledged, so that what was there before is fine as well.
+    pub floor: Option<u64>,
+    /// Newest sequence number that was ever issued, where that is known.
+    pub ceiling: Option<u64>,
+    /// Whether sectors of different writes may stand side by side.
+    pub mixed_allowed: bool,
+}
+
+impl Demand {
+    /// Says in one sentence what is wrong with the block's bytes, if anything.
+    pub fn check(&self, bytes: &[u8]) -> Result<(), String> {
+        let mut first = None;
+        for (index, sector) in bytes.chunks_exact(SECTOR).enumerate() {
+            let found = read(sector, self.run, self.block, index as u32);
+            self.check_sector(index, found)?;
+            let sequence = match found {
+                Sector::Sequence(sequence) => Some(sequence),
+                _ => None,
+            };
+            let first = *first.get_or_insert(sequence);
+            if first != sequence && !self.mixed_allowed {
+                return Err(format!(
+                    "block {} is torn: sector 0 holds {}, sector {index} holds {}",
+                    self.block,
+                    name(first),
+                    name(sequence)
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_sector(&self, index: usize, found: Sector) -> Result<(), String> {
+        let block = self.block;
+        match (found, self.floor) {
+            (Sector::Sequence(got), Some(floor)) if got < floor => Err(format!(
+                "block {block} sector {index} went back: holds sequence {got}, acknowledged was {floor}"
+            )),
+            (Sector::Sequence(got), _) if self.ceiling.is_some_and(|ceiling| got > ceiling) => {
+                Err(format!(
+                    "block {block} sector {index} holds sequence {got}, which was never issued"
+                ))
+            }
+            (Sector::Foreign, Some(floor)) => Err(format!(
+                "block {block} sector {index} is lost: holds none of our data, acknowledged was sequence {floor}"
+            )),
+            (Sector::Misplaced(at, place, got), _) => Err(format!(
+                "block {block} sector {index} holds block {at} sector {place} (sequence {got})"
+            )),
+            (Sector::Damaged, _) => Err(format!(
+                "block {block} sector {index} is damaged: its crc32c is wrong"
+            )),
+            (Sector::Sequence(_) | Sector::Foreign, _) => Ok(()),
+        }
+    }
+}
+
+fn name(sequence: Option<u64>) -> String {
+    sequence.map_or_else(|| "older data".into(), |s| format!("sequence {s}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(sequence: u64) -> Vec<u8> {
+        let mut bytes = vec![0; 4096];
+        fill(&mut bytes, 7, 11, sequence);
+        bytes
+    }
+
+    fn demand(floor: Option<u64>) -> Demand {
+        Demand {
+            run: 7,
+            block: 11,
+            floor,
+            ceiling: Some(100),
+            mixed_allowed: false,
+        }
+    }
+
+    #[test]
+    fn sound_blocks_pass() {
+        assert_eq!(demand(Some(5)).check(&block(5)), Ok(()));
+        assert_eq!(demand(Some(5)).check(&block(6)), Ok(()));
+        assert_eq!(demand(None).check(&block(1)), Ok(()));
+        assert_eq!(demand(None).check(&[0; 4096]), Ok(()));
+    }
+
+    #[test]
+    fn each_kind_of_wrong_is_named() {
+        let wrong = |floor, bytes: &[u8], word: &str| {
+            let said = demand(floor).check(bytes).unwrap_err();
+            assert!(said.contains(word), "{said:?} does not say {word:?}");
+        };
+        wrong(Some(6), &block(5), "went back");
+        wrong(Some(6), &[0; 4096], "lost");
+        wrong(None, &block(101), "never issued");
+
+        let mut torn = block(5);
+        torn[1024..].copy_from_slice(&block(6)[1024..]);
+        wrong(Some(5), &torn, "torn");
+        torn[1024..].fill(0);
+        wrong(None, &torn, "torn");
+
+        let mut other_run = block(5);
+        fill(&mut other_run, 8, 11, 9);
+        wrong(Some(5), &other_run, "lost");
+
+        let mut elsewhere = block(5);
+        fill(&mut elsewhere, 7, 12, 9);
+        wrong(Some(5), &elsewhere, "holds block 12");
+
+        for bit in [28 * 8, 100 * 8 + 3, 4095 * 8] {
+            let mut flipped = block(5);
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            wrong(Some(5), &flipped, "damaged");
+        }
+    }
+
+    #[test]
+    fn a_mix_of_allowed_writes_passes_only_where_it_may() {
+        let mut mixed = block(5);
+        mixed[512..1024].copy_from_slice(&block(6)[512..1024]);
+        assert!(demand(Some(5)).check(&mixed).is_err());
+        assert_eq!(
+            Demand {
+                mixed_allowed: true,
+                ..demand(Some(5))
+            }
+            .check(&mixed),
+            Ok(())
+        );
+        assert!(
+            Demand {
+                mixed_allowed: true,
+                ..demand(Some(6))
+            }
+            .check(&mixed)
+            .is_err()
+        );
+    }
+}
