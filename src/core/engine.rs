@@ -96,7 +96,7 @@ pub enum Event {
 }
 
 /// What is to be done.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Intent {
     /// Take the range (keys of the volume's range lock) for a job.
     Lock { job: u8, start: u64, end: u64 },
@@ -121,6 +121,7 @@ pub enum Intent {
     Commit { members: MemberMask },
     /// From now on admit requests under [`Engine::map`] and [`Engine::cursor`];
     /// writes that waited for a map are admitted anew. No answer.
+    #[default]
     Publish,
     /// Answer when all requests admitted before now have ended.
     Drain { who: Who },
@@ -129,6 +130,8 @@ pub enum Intent {
     Settle { retry: MemberMask },
     /// The superblock is durable and the map is true: the volume can be used. No answer.
     Ready,
+    /// The volume takes no more writes, and before `Ready` it can't be used at all. No answer.
+    Failed,
     /// The volume has this many sectors now. No answer.
     Resized { size: Sectors },
     /// Something that users poll has changed. No answer.
@@ -200,6 +203,8 @@ pub struct Engine<S: DerefMut<Target = Superblock>> {
     pace: Pace,
     paused: bool,
     blocked: Option<Text<160>>,
+    /// A resync failed at members that can't be done without; it is tried again when the user says so.
+    scrub_blocked: bool,
     stash: Option<StashHeader>,
     scrub: Option<Scrub>,
     stopping: bool,
@@ -232,6 +237,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             pace: Pace::new(migration.map_or(0, |m| m.speed_max)),
             paused: migration.is_some_and(|m| m.paused),
             blocked: None,
+            scrub_blocked: false,
             stash,
             scrub: None,
             stopping: false,
@@ -288,7 +294,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             Event::Committed { failed } => self.committed(failed),
             Event::Drained { who: Who::Control } => self.control_drained(),
             Event::Drained { who: Who::Job(job) } => self.window_drained(job),
-            Event::WantActive => self.control.want_active = !self.sb_active_published(),
+            Event::WantActive if self.sb_active_published() => self.emit(Intent::Publish),
+            Event::WantActive => self.control.want_active = true,
             Event::Faulted { members } => self.faulted(members),
             Event::Quiet => self.control.quiet = true,
             Event::Pause => self.set_paused(true),
@@ -338,13 +345,20 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
 
     /// Does all that can be done now.
     fn pump(&mut self) {
-        if self.stopped || !self.control.alive() {
-            return;
+        // What one part does may let the other go on.
+        while !self.stopped {
+            let before = self.out.len();
+            if self.control.alive() {
+                self.pump_control();
+                self.pump_jobs();
+            } else if self.stopping && self.jobs_at_rest() {
+                self.stopped = true;
+                self.emit(Intent::Stopped);
+            }
+            if self.out.len() == before {
+                return;
+            }
         }
-        self.pump_control();
-        self.pump_jobs();
-        // Jobs may have found that only a commit lets them go on.
-        self.pump_control();
     }
 
     fn pump_jobs(&mut self) {
@@ -359,6 +373,16 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
 
     fn jobs_idle(&self) -> bool {
         self.jobs.iter().all(|job| job.state == JobState::Idle)
+    }
+
+    /// No job has I/O under way, nor any that could begin: a window that is
+    /// blocked stays as it is, its stash holds it.
+    fn jobs_at_rest(&self) -> bool {
+        self.jobs.iter().all(|job| match job.state {
+            JobState::Idle | JobState::Failed => true,
+            JobState::Retiring => self.blocked.is_some(),
+            _ => false,
+        })
     }
 
     fn idle_job(&self) -> Option<u8> {

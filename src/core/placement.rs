@@ -19,7 +19,7 @@ pub struct Extent {
 }
 
 /// A place on a member, and the sectors from there on that follow each other.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Place {
     pub member: MemberId,
     pub at: Physical,

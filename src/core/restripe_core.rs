@@ -21,8 +21,6 @@ pub mod placement;
 
 pub mod ondisk;
 
-pub mod probe;
-
 pub mod parity;
 pub mod stripe;
 
@@ -31,10 +29,6 @@ pub mod range_lock;
 
 pub mod footprint;
 pub mod pace;
-pub mod shape;
 
 pub mod engine;
 
-pub mod recover;
-
-pub mod command;

@@ -53,7 +53,7 @@ pub(super) struct Control {
     /// Faults to be made durable.
     faults: MemberMask,
     /// Faults that the volume can't bear: their requests end with EIO.
-    unbearable: MemberMask,
+    pub(super) unbearable: MemberMask,
     /// The gap was given up, so requests that failed may be tried again.
     fell_back: bool,
     pub(super) want_active: bool,
@@ -124,14 +124,14 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         if !self.control.faults.is_empty() || self.control.want_active {
             return self.begin(Step::Plain);
         }
-        if self.jobs[0].state == JobState::Retiring {
+        if self.jobs[0].state == JobState::Retiring && self.blocked.is_none() {
             return self.begin(Step::Retire);
         }
         let idle = self.jobs_idle();
         if self.control.starting && idle && self.scrub.is_none() {
             return self.begin(Step::Start);
         }
-        if idle && !self.stopping && self.move_is_complete() {
+        if idle && !self.stopping && self.blocked.is_none() && self.move_is_complete() {
             return self.begin(Step::Finish);
         }
         let overdue = self.now >= self.last_commit + COMMIT_INTERVAL;
@@ -141,7 +141,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         if self.control.dirty {
             return self.begin(Step::Plain);
         }
-        if idle && self.stopping {
+        if self.stopping && self.jobs_at_rest() {
             if self.sb.clean {
                 self.stopped = true;
                 self.emit(Intent::Stopped);
@@ -178,7 +178,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         assert_eq!(self.control.state, State::Idle);
         self.control.step = step;
         match step {
-            Step::Finish => {
+            Step::Start | Step::Finish => {
                 // Keys of the range lock change their meaning: no write may hold an old one.
                 self.map.hold = true;
                 self.emit(Intent::Publish);
@@ -222,8 +222,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 return;
             }
         }
-        let faults = self.control.faults;
-        self.control.faults = MemberMask::EMPTY;
+        let faults = core::mem::take(&mut self.control.faults);
         let epoch = self.sb.epoch;
         for member in faults.iter() {
             let row = &mut self.sb.members[usize::from(member.0)];
@@ -250,7 +249,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     }
 
     fn update_superblock(&mut self) {
-        let committing = &mut self.control.committing;
+        // I4: where a flush failed at a member that is still needed, nothing moves.
+        let flushed = self.control.unbearable.is_empty();
         match self.control.step {
             Step::Start if self.control.starting => {
                 // `before` holds the wanted superblock; keep the old one there instead.
@@ -270,19 +270,20 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                     self.sb.sets[set].resync = Logical::ZERO;
                 }
             }
-            Step::Clean => self.sb.clean = !self.control.want_active,
+            // Clean only if all that was written is flushed.
+            Step::Clean => self.sb.clean = !self.control.want_active && flushed,
             _ => {}
         }
         if self.control.want_active {
             self.control.want_active = false;
             self.sb.clean = false;
-            committing.active = true;
+            self.control.committing.active = true;
         }
         let synced = self.target_is_synced();
         if let Some(migration) = &mut self.sb.migration {
-            if self.map.target.is_some() {
+            migration.paused = self.paused;
+            if self.map.target.is_some() && flushed {
                 migration.cursor = self.cursor.copied;
-                migration.paused = self.paused;
                 migration.speed_max = self.pace.speed_max;
                 if self.control.step == Step::Retire && !self.rules.broken(Rule::I1) {
                     if let Some(stash) = self.stash {
@@ -303,8 +304,10 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 self.sb.map_from_cursor();
             }
         }
-        self.update_scrub();
-        self.control.committing.scrubbed = self.scrub.map(|s| s.done());
+        if flushed {
+            self.update_scrub();
+            self.control.committing.scrubbed = self.scrub.map(|s| s.done());
+        }
         self.control.dirty = false;
     }
 
@@ -368,12 +371,11 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         let step = self.control.step;
         let settled = done.faults;
         let had_target = self.map.target.is_some();
-        let (hold_over, read_only) = (self.map.hold, self.map.read_only);
+        let read_only = self.map.read_only;
         let keep_clean = self.map.clean;
         self.map = map_of(&self.sb, read_only);
         // A map that has sent writers away stays so until `active` is durable.
         self.map.clean = self.sb.clean || (keep_clean && !done.active && step != Step::Epoch);
-        self.map.hold = hold_over && step != Step::Finish;
         if let Some(to) = done.scrubbed {
             self.scrub_committed(to);
         }
@@ -403,7 +405,10 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 self.next = end;
                 self.stash = None;
             }
-            Step::Finish => self.cursor = Cursor::default(),
+            Step::Finish => {
+                self.cursor = Cursor::default();
+                self.paused = false;
+            }
             Step::Plain | Step::Clean => {
                 if let Some(cursor) = done.cursor {
                     self.cursor.durable = cursor;
@@ -423,7 +428,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
         self.emit(Intent::Changed);
         let reuse = had_target && (self.safe < self.cursor.durable || step == Step::Retire);
-        if step == Step::Start || (reuse && !self.broken(Rule::I5)) {
+        if reuse && !self.broken(Rule::I5) {
             self.control.state = State::DrainAfter;
             self.emit(Intent::Drain { who: Who::Control });
             return;
@@ -461,8 +466,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             if !self.sb.live().has(member) {
                 // Made durable already: whoever failed there may try again.
                 let retry = MemberMask::of(member);
-                if !(self.control.faults | self.control.committing.faults).has(member) {
+                if !self.control.committing.faults.has(member) {
                     self.emit(Intent::Settle { retry });
+                    self.retry_jobs();
                 }
                 continue;
             }
@@ -491,12 +497,12 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 // The source still holds all of the gap (I3), so it takes over.
                 self.cursor.copied = self.cursor.durable;
                 self.next = self.cursor.durable;
-                self.emit(Intent::Publish);
                 retry = lost;
             }
             self.end_failed_jobs();
         }
         self.distrust(lost);
+        self.emit(Intent::Publish);
         self.emit(Intent::Settle { retry });
         self.emit(Intent::Changed);
     }
@@ -510,6 +516,11 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 set.resync = Logical::ZERO;
                 self.control.dirty = true;
             }
+        }
+        let map = map_of(&self.sb, self.map.read_only);
+        self.map.source.resync = map.source.resync;
+        if let (Some(now), Some(then)) = (&mut self.map.target, map.target) {
+            now.resync = then.resync;
         }
     }
 
@@ -530,23 +541,27 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     }
 
     /// No superblock can be written any more: the volume takes no writes.
-    fn fail(&mut self) {
+    pub(super) fn fail(&mut self) {
         self.control.state = State::Failed;
         self.map.read_only = true;
         self.map.hold = false;
         self.map.clean = false;
         self.emit(Intent::Publish);
         self.emit(Intent::Settle { retry: MemberMask::EMPTY });
+        self.emit(Intent::Failed);
         self.emit(Intent::Changed);
     }
 
     pub(super) fn set_paused(&mut self, paused: bool) {
         if self.sb.migration.is_some() {
-            if !paused {
-                self.blocked = None;
-            }
             self.control.dirty |= self.paused != paused;
             self.paused = paused;
+            if !paused && self.blocked.take().is_some() {
+                self.retry_jobs();
+            }
+        }
+        if !paused {
+            self.scrub_blocked = false;
         }
     }
 

@@ -221,10 +221,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         if !failed.is_empty() {
             // Without it the window is lost, so nothing may be served or written.
             self.block(failed);
-            self.read_only = true;
-            self.map.read_only = true;
-            self.emit(Intent::Changed);
-            return;
+            return self.fail();
         }
         let range = self.job(job).range;
         self.cursor.window = Some(range);

@@ -118,7 +118,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     pub(super) fn pump_scrub(&mut self) {
         if self.scrub.is_none() {
             let busy = !self.jobs_idle() || self.control.starting || self.need_commit;
-            if !busy && !self.paused {
+            if !busy && !self.paused && !self.scrub_blocked {
                 self.scrub = self.due();
             }
             if self.scrub.is_some() {
@@ -146,7 +146,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             let piece = PIECE.max(stripe).round_down(stripe);
             // Mirrors are compared within one read region, and PIECE divides that.
             let end = Logical((scrub.next + piece).round_down(piece).0.min(scrub.end.0));
-            let range = Range::new(scrub.next, end.max(Logical(scrub.next.0 + 1)));
+            let range = Range::new(scrub.next, end);
             if let Some(scrub) = &mut self.scrub {
                 scrub.next = range.end;
             }
@@ -182,6 +182,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             self.job(job).state = JobState::Failed;
             self.note_faults(failed);
             if !self.control.unbearable.is_empty() {
+                self.scrub_blocked = true;
                 self.scrub_failed(job);
             }
             return;

@@ -76,7 +76,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             "none"
         } else if self.blocked.is_some() {
             "blocked"
-        } else if self.paused && self.jobs.iter().all(|j| j.state == JobState::Idle) && !self.control.dirty {
+        } else if self.paused && self.jobs.iter().all(|j| j.state == JobState::Idle) && !self.control.dirty && self.cursor.copied == self.cursor.durable {
             "paused"
         } else {
             "running"

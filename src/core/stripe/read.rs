@@ -44,7 +44,9 @@ pub fn read(set: &Set, alive: MemberMask, x: Logical, len: Sectors) -> Read {
                 .map(SlotId)
                 .filter(|slot| *slot != spot.slot)
                 .all(|slot| slot_alive(set, alive, slot, spot.offset, run));
-            if whole {
+            // I8: from parity that is not known to be true nothing can be rebuilt.
+            let synced = (set.layout.row(x) + 1) * set.layout.stripe().0 <= set.resync.0;
+            if whole && synced {
                 Read::Rebuild(run)
             } else {
                 Read::Lost(run)
