@@ -273,6 +273,26 @@ impl Superblock {
         self.clone_from(other);
     }
 
+    /// Empties this one in place.
+    pub fn reset(&mut self) {
+        self.version = VERSION;
+        (self.compat, self.ro_compat, self.incompat) = (0, 0, 0);
+        self.writer = Text::new();
+        (self.created, self.updated) = (0, 0);
+        self.uuid = Uuid::NIL;
+        self.name = Name::new();
+        (self.epoch, self.generation) = (0, 0);
+        self.clean = false;
+        self.logical_block = 0;
+        self.volume_sectors = Sectors::ZERO;
+        self.sets.clear();
+        self.ranges.clear();
+        self.migration = None;
+        self.members.clear();
+        self.mismatches.clear();
+        self.mismatch_cnt = 0;
+    }
+
     /// Newer ones are greater (DESIGN I4).
     pub fn age(&self) -> (u64, u64) {
         (self.epoch, self.generation)

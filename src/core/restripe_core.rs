@@ -30,5 +30,7 @@ pub mod range_lock;
 pub mod footprint;
 pub mod pace;
 
+pub mod shape;
+
 pub mod engine;
 

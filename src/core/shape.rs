@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a volume shall be: pure functions that make superblocks.
+//!
+//! None of them raises the generation or the epoch: who commits does that.
+
+mod create;
+mod examine;
+mod migration;
+mod plan;
+mod resize;
+
+pub use create::{adopt, create, Wish as CreateWish};
+pub use examine::{write_examine, write_volume};
+pub use migration::{
+    begin_migration, common_row, finish_migration, needs_stash, Wish as MigrationWish, MAX_ROW,
+};
+pub use plan::write_plan;
+pub use resize::resize;
+
+use crate::geometry::{MemberId, Offset, Sectors, SlotId};
+use crate::layout::Layout;
+use crate::list::List;
+use crate::ondisk::{Geometry, Member, MemberState, Name, Serial, Uuid, UNIT};
+use crate::placement::{Extent, MAX_EXTENTS};
+use crate::refusal;
+use crate::text::{Refusal, Text};
+
+/// A device that comes in.
+#[derive(Clone, Copy, Debug)]
+pub struct NewMember<'a> {
+    /// What the user calls it.
+    pub name: &'a str,
+    /// Made for it just now.
+    pub uuid: Uuid,
+    pub serial: Serial,
+    pub geometry: Geometry,
+    /// Bytes.
+    pub logical_block: u32,
+    pub zoned: bool,
+}
+
+impl NewMember<'_> {
+    fn row(&self) -> Member {
+        Member {
+            uuid: self.uuid,
+            serial: self.serial,
+            device_sectors: self.geometry.device,
+            state: MemberState::InSync,
+            adopted: self.geometry.adopted,
+            regions: self.geometry.regions,
+            ..Member::default()
+        }
+    }
+
+    /// Zoned devices can't be written where restripe has to.
+    fn check_zones(&self) -> Result<(), Refusal> {
+        if self.zoned {
+            return Err(refusal!(
+                EOPNOTSUPP,
+                "{} is a zoned device and restripe can't use those; choose another one",
+                self.name
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// What every superblock of a new volume needs from outside.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stamp {
+    pub uuid: Uuid,
+    pub name: Name,
+    pub writer: Text<32>,
+    /// Seconds since 1970.
+    pub now: u64,
+}
+
+/// The extent that backs `len` sectors of a slot from a member's first data sector on.
+fn whole_slot(slot: u8, member: MemberId, geometry: &Geometry, len: Sectors) -> Extent {
+    Extent {
+        slot: SlotId(slot),
+        member,
+        start: geometry.data_start,
+        len,
+    }
+}
+
+/// The largest volume a layout holds: whole 4096 bytes, whole logical blocks.
+fn volume_of(layout: &Layout, logical_block: u32) -> Sectors {
+    let unit = UNIT.0.max(Sectors::from_bytes(u64::from(logical_block)).0);
+    layout.capacity().round_down(Sectors(unit))
+}
+
+/// The least data area among `members`, and whose it is.
+fn smallest<'a>(members: &'a [NewMember<'a>]) -> Option<&'a NewMember<'a>> {
+    members.iter().min_by_key(|m| m.geometry.data_len)
+}
+
+type Extents = List<Extent, MAX_EXTENTS>;
+
+/// Sum of the extents of `slot`.
+fn slot_room(extents: &Extents, slot: SlotId) -> Offset {
+    let sum = extents
+        .iter()
+        .filter(|extent| extent.slot == slot)
+        .map(|extent| extent.len.0)
+        .sum();
+    Offset(sum)
+}

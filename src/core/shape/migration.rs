@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The first and the last superblock of a migration.
+
+use super::{slot_room, volume_of, whole_slot, Extents, NewMember};
+use crate::footprint::overwrites;
+use crate::geometry::{Logical, MemberId, Physical, Range, Sectors, SlotId, MAX_MEMBERS};
+use crate::layout::{Layout, Level};
+use crate::list::List;
+use crate::ondisk::{
+    MapRange, Member, MemberState, Migration, RegionKind, Superblock, Uuid, HEAD_LEN, UNIT,
+};
+use crate::placement::{Extent, Set};
+use crate::refusal;
+use crate::text::Refusal;
+
+/// Longest common row of source and target that is moved: a piece of the mover's
+/// memory holds one (16 MiB).
+pub const MAX_ROW: Sectors = Sectors::from_bytes(16 << 20);
+
+/// What a volume shall become.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    /// Of the migration, made just now.
+    pub uuid: Uuid,
+    pub level: Level,
+    pub chunk: Sectors,
+    /// Become the last slots, in this order.
+    pub added: &'a [NewMember<'a>],
+    /// The first 128 KiB of an adopted disk move to its reserve. The caller has
+    /// copied and flushed them, with writes to them held, before the superblock
+    /// is committed, and only then puts a signature in their place.
+    pub move_head: bool,
+}
+
+/// Data sectors of the smallest piece that is whole rows of both: what cursors lie on.
+pub fn common_row(source: &Layout, target: &Layout) -> Sectors {
+    let (a, b) = (source.stripe().0, target.stripe().0);
+    Sectors(a / gcd(a, b) * b)
+}
+
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 {
+        a
+    } else {
+        gcd(b, a % b)
+    }
+}
+
+/// Makes of `now` what it is when the migration has begun.
+///
+/// # Errors
+/// Everything that speaks against it; `into` then holds nothing to go by.
+pub fn begin_migration(
+    now: &Superblock,
+    wish: &Wish<'_>,
+    into: &mut Superblock,
+) -> Result<(), Refusal> {
+    let from = may_begin(now, wish)?;
+    into.copy_from(now);
+    let source = into.sets[from];
+    let mut extents = source.extents;
+    if wish.move_head {
+        extents = head_in_reserve(into, &extents);
+    }
+    let (target, smallest) = target_set(wish, &extents, into)?;
+    let volume = now.volume_sectors;
+    if target.layout.capacity() < volume {
+        let needed = volume.0.div_ceil(target.layout.data_slots());
+        return Err(refusal!(
+            ENOSPC,
+            "{} is too small: of every member {} bytes are needed and it has {}; use a larger one, or more members",
+            smallest,
+            Sectors(needed).round_up(target.layout.chunk).bytes(),
+            target.layout.slot_len.bytes()
+        ));
+    }
+    check_row(now, wish, &source, &target)?;
+    into.sets[from].extents = extents;
+    let to = into.sets.len() as u8;
+    if !into.sets.try_push(target) {
+        return Err(refusal!(
+            EBUSY,
+            "the volume lies on as many sets as it can; wait until another migration is done"
+        ));
+    }
+    into.migration = Some(Migration {
+        uuid: wish.uuid,
+        source: from as u8,
+        target: to,
+        ..Migration::default()
+    });
+    into.map_from_cursor();
+    Ok(())
+}
+
+/// Whether the volume is one that can migrate, by itself; the set it is on.
+fn may_begin(now: &Superblock, wish: &Wish<'_>) -> Result<usize, Refusal> {
+    if now.migration.is_some() {
+        return Err(refusal!(
+            EBUSY,
+            "a migration is running already; wait until migrate_state says none"
+        ));
+    }
+    let from = usize::from(now.present_set());
+    let level = now.sets[from].layout.level;
+    if level != Level::Linear || now.ranges.len() != 1 {
+        return Err(refusal!(
+            EOPNOTSUPP,
+            "the volume is {} and only linear ones can be migrated by this version",
+            level.name()
+        ));
+    }
+    if wish.level == Level::Linear {
+        return Err(refusal!(
+            EINVAL,
+            "the volume is linear already; give raid0, raid1 or raid5 as level="
+        ));
+    }
+    for (_, member) in now.rows() {
+        if member.state != MemberState::InSync {
+            return Err(refusal!(
+                EBUSY,
+                "a member is {}; let it be in_sync before migrating",
+                member.state.name()
+            ));
+        }
+    }
+    for member in wish.added {
+        member.check_zones()?;
+        if member.logical_block > now.logical_block {
+            return Err(refusal!(
+                EINVAL,
+                "{} has logical blocks of {} bytes and the volume has {}, which can't grow; use a disk with smaller ones",
+                member.name,
+                member.logical_block,
+                now.logical_block
+            ));
+        }
+    }
+    Ok(from)
+}
+
+/// The extents of a lone adopted member with its first 128 KiB in the reserve.
+fn head_in_reserve(superblock: &Superblock, extents: &Extents) -> Extents {
+    let mut moved = List::new();
+    for extent in extents {
+        let member = &superblock.members[usize::from(extent.member.0)];
+        let at_start = extent.start == Physical::ZERO && extent.len > HEAD_LEN;
+        match member.region(RegionKind::Head) {
+            Some(head) if member.adopted && at_start => {
+                moved.push(Extent {
+                    start: head.start,
+                    len: HEAD_LEN,
+                    ..*extent
+                });
+                moved.push(Extent {
+                    start: Physical::ZERO + HEAD_LEN,
+                    len: extent.len - HEAD_LEN,
+                    ..*extent
+                });
+            }
+            _ => moved.push(*extent),
+        }
+    }
+    moved
+}
+
+/// The target, its new members in the table already; and what its smallest member is called.
+fn target_set<'a>(
+    wish: &Wish<'a>,
+    old: &Extents,
+    into: &mut Superblock,
+) -> Result<(Set, &'a str), Refusal> {
+    let mut smallest = ("the present member", Sectors(slot_room(old, SlotId(0)).0));
+    for member in wish.added {
+        if member.geometry.data_len < smallest.1 {
+            smallest = (member.name, member.geometry.data_len);
+        }
+    }
+    let slots = (wish.added.len() + 1).min(usize::from(u8::MAX)) as u8;
+    let layout = Layout::new(wish.level, wish.chunk, slots, smallest.1)?;
+    if layout.slot_len == Sectors::ZERO {
+        return Err(refusal!(
+            ENOSPC,
+            "{} has no room for one chunk; use a larger one",
+            smallest.0
+        ));
+    }
+    let mut extents: Extents = List::new();
+    let mut left = layout.slot_len;
+    for extent in old {
+        let len = extent.len.min(left);
+        if len > Sectors::ZERO {
+            extents.push(Extent { len, ..*extent });
+        }
+        left = left - len;
+    }
+    for (index, member) in wish.added.iter().enumerate() {
+        if into.member_by_uuid(member.uuid).is_some() {
+            return Err(refusal!(
+                EEXIST,
+                "{} has the uuid of a member of the volume",
+                member.name
+            ));
+        }
+        let id = add_row(into, member)?;
+        let extent = whole_slot(index as u8 + 1, id, &member.geometry, layout.slot_len);
+        extents.push(extent);
+    }
+    let set = Set {
+        layout,
+        extents,
+        resync: Logical::ZERO,
+    };
+    Ok((set, smallest.0))
+}
+
+/// Puts a new member in the first row that nobody has.
+fn add_row(into: &mut Superblock, member: &NewMember<'_>) -> Result<MemberId, Refusal> {
+    let free = into.members.iter().position(|row| !row.is_used());
+    let index = free.unwrap_or(into.members.len());
+    if index == MAX_MEMBERS {
+        return Err(refusal!(
+            ENOSPC,
+            "the volume has {} members, which is the most; remove some first",
+            MAX_MEMBERS
+        ));
+    }
+    if free.is_none() {
+        into.members.push(Member::default());
+    }
+    into.members[index] = member.row();
+    Ok(MemberId(index as u8))
+}
+
+/// Whether the least that can be moved at once fits the memory, and the stash where one is needed.
+fn check_row(now: &Superblock, wish: &Wish<'_>, source: &Set, target: &Set) -> Result<(), Refusal> {
+    let row = common_row(&source.layout, &target.layout);
+    let stash_of = |member: &Member| member.region(RegionKind::Stash).map(|r| r.len - UNIT);
+    let olds = now.rows().filter_map(|(_, member)| stash_of(member));
+    let news = wish.added.iter().map(|m| m.geometry.stash_data());
+    let stash = olds.chain(news).min().unwrap_or(Sectors::ZERO);
+    if row > MAX_ROW || (row > stash && needs_stash(source, target, now.volume_sectors)) {
+        return Err(refusal!(
+            ENOSPC,
+            "{} bytes would have to be moved at once, where the memory takes {} and the stash {}; choose a smaller chunk or fewer members",
+            row.bytes(),
+            MAX_ROW.bytes(),
+            stash.bytes()
+        ));
+    }
+    Ok(())
+}
+
+/// Whether some row of the target lies on what the source still needs even when
+/// all before it is done. Rows are freed faster than they are used from the
+/// first free one on, so only those before it are looked at.
+pub fn needs_stash(source: &Set, target: &Set, volume: Sectors) -> bool {
+    let row = common_row(&source.layout, &target.layout);
+    let end = Logical(volume.0);
+    let first = Range::new(Logical::ZERO, Logical(row.0.min(end.0)));
+    let next = Range::new(first.end, Logical((first.end.0 + row.0).min(end.0)));
+    [first, next]
+        .into_iter()
+        .filter(|piece| !piece.is_empty())
+        .any(|piece| overwrites(source, Range::new(piece.start, end), target, piece))
+}
+
+/// Makes the target the volume's only set; the volume grows to what it holds.
+///
+/// Copies and parity are true up to the end of the rows that were moved; what
+/// comes behind them is there at once and synced later (DESIGN I8).
+///
+/// # Panics
+/// Without a migration: a bug of the caller.
+pub fn finish_migration(superblock: &mut Superblock) {
+    let migration = superblock
+        .migration
+        .take()
+        .expect("only a migration can be finished");
+    let mut set = superblock.sets[usize::from(migration.target)];
+    let layout = set.layout;
+    let moved = Logical(superblock.volume_sectors.0).round_up(layout.stripe());
+    set.resync = if layout.level.is_redundant() {
+        moved
+    } else {
+        Logical(layout.capacity().0)
+    };
+    superblock.volume_sectors = volume_of(&layout, superblock.logical_block);
+    superblock.sets.clear();
+    superblock.sets.push(set);
+    superblock.ranges.clear();
+    superblock.ranges.push(MapRange {
+        start: Logical::ZERO,
+        end: Logical(superblock.volume_sectors.0),
+        set: 0,
+    });
+}
