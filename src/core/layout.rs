@@ -218,14 +218,3 @@ impl Layout {
         Offset(x.0.div_ceil(self.stripe().0) * self.chunk.0)
     }
 }
-
-/// The least length that is a whole number of rows of both: what cursors of a
-/// migration between them lie on.
-pub const fn common_row(a: &Layout, b: &Layout) -> Sectors {
-    let (a, b) = (a.stripe().0, b.stripe().0);
-    let (mut x, mut y) = (a, b);
-    while y != 0 {
-        (x, y) = (y, x % y);
-    }
-    Sectors(a / x * b)
-}

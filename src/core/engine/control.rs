@@ -54,8 +54,6 @@ pub(super) struct Control {
     faults: MemberMask,
     /// Faults that the volume can't bear: their requests end with EIO.
     pub(super) unbearable: MemberMask,
-    /// The gap was given up, so requests that failed may be tried again.
-    fell_back: bool,
     pub(super) want_active: bool,
     pub(super) quiet: bool,
     /// `Engine::before` holds the superblock of a migration that waits to begin.

@@ -13,9 +13,9 @@ use core::ops::DerefMut;
 use super::{Engine, Intent, JobState, Kind, Which, Who, PIECE};
 use crate::footprint::overwrites;
 use crate::geometry::{Logical, MemberMask, Range, Sectors};
-use crate::layout::common_row;
 use crate::ondisk::{StashHeader, Superblock};
 use crate::rules::Rule;
+use crate::shape::common_row;
 use crate::text::Text;
 
 impl<S: DerefMut<Target = Superblock>> Engine<S> {
