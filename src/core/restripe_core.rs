@@ -32,5 +32,7 @@ pub mod pace;
 
 pub mod shape;
 
+pub mod recover;
+
 pub mod engine;
 

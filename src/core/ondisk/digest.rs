@@ -2,7 +2,7 @@
 //! The little of a found superblock that is kept of every one of them.
 
 use super::{Superblock, Uuid};
-use crate::geometry::{MemberId, Sectors};
+use crate::geometry::{MemberId, MemberMask, Sectors};
 
 /// Who a superblock says its device is, and how old it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -14,6 +14,8 @@ pub struct Digest {
     pub generation: u64,
     /// The migration it tells of, or nil.
     pub migration: Uuid,
+    /// Members that take part, as it sees it.
+    pub live: MemberMask,
     /// Size of the device as it was when it came in.
     pub device_sectors: Sectors,
 }
@@ -29,6 +31,7 @@ impl Digest {
             epoch: superblock.epoch,
             generation: superblock.generation,
             migration: superblock.migration.map_or(Uuid::NIL, |m| m.uuid),
+            live: superblock.live(),
             device_sectors: row.device_sectors,
         }
     }
