@@ -4,6 +4,7 @@
 mod attrs;
 mod direct;
 mod files;
+mod fuzz;
 mod port;
 mod setup;
 mod shell;
@@ -109,6 +110,9 @@ fn dispatch(request: Request, port: &Port, jobs: &mut HashMap<JobId, Stop>) {
         }
         Request::WriteAttr { job, path, line } => {
             start(job, Box::new(move |_, _| attrs::write(&path, &line)))
+        }
+        Request::Fuzz { job, spec } => {
+            start(job, Box::new(move |_, stop| Ok(fuzz::run(&spec, &stop))))
         }
         Request::Watch { job, path } => start(
             job,

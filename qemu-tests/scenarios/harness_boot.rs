@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use qemu_tests::ctx::{Boot, Ctx, MIB};
+use qemu_tests::wire::FuzzSpec;
 
 pub fn run(ctx: &mut Ctx) -> Result<()> {
     let disks = [ctx.disk("first", 64 * MIB)?, ctx.disk("second", 32 * MIB)?.logical_block(4096)];
@@ -37,6 +38,14 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
     watch.wait(|text| text == "64")?;
 
     vm.ok("fio --name=a --filename=/dev/vda --rw=randwrite --bs=4k --size=2m --direct=1 --ioengine=libaio --verify=crc32c")?;
+    // Nonsense is refused by an attribute that takes only numbers, and the guest is none the worse for it.
+    let words = vec!["nonsense".to_owned()];
+    let paths = vec!["/sys/block/vda/queue/scheduler".to_owned()];
+    let said = vm.fuzz(FuzzSpec { paths, words, seed: ctx.seed, writes: 500 })?;
+    ensure!(said.ends_with(" refused") && !said.ends_with(" 0 refused"), "{said}");
+
+    vm.unplug("vdb")?;
+    ensure!(vm.ok("ls /sys/block")?.lines().all(|name| name != "vdb"), "vdb is still there");
     vm.leak_check()?;
     vm.shutdown()
 }

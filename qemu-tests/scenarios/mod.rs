@@ -14,6 +14,7 @@ macro_rules! scenarios {
 
 scenarios! {
     harness_boot
+    harness_content
     harness_power_cut
     harness_corruption_seen
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use qemu_tests::ctx::Bench;
+use qemu_tests::demo;
 use qemu_tests::kernel::Flavour;
 use qemu_tests::runner;
 
@@ -38,6 +39,7 @@ fn work() -> Result<bool> {
             filter,
             &Bench::set_up(Flavour::for_scenarios()?)?,
         ),
+        ["demo"] => demo::run(),
         ["list"] => {
             for scenario in scenarios::ALL {
                 println!("{}", scenario.name);

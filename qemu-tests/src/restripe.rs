@@ -5,6 +5,7 @@ use std::fmt;
 use anyhow::{Context, Result, bail};
 
 use crate::vm::Vm;
+use crate::wire::{FuzzSpec, Request};
 
 const CLASS: &str = "/sys/class/restripe";
 
@@ -123,6 +124,20 @@ impl Vm {
         self.must_set(volume, "sync_action", "check")?;
         self.wait_volume(volume, "sync_action", |action| action == "idle")?;
         self.number(volume, "mismatch_cnt")
+    }
+
+    /// Writes many lines of nonsense to control files; gives how many were taken and refused, in words.
+    pub fn fuzz(&self, spec: FuzzSpec) -> Result<String> {
+        Ok(self.finish(|job| Request::Fuzz { job, spec })?.note)
+    }
+
+    /// Takes a virtio disk such as `vdb` away under whoever uses it.
+    pub fn unplug(&self, disk: &str) -> Result<()> {
+        self.ok(&format!(
+            "device=$(basename $(readlink -f /sys/block/{disk}/device))
+             echo $device > /sys/bus/virtio/drivers/virtio_blk/unbind"
+        ))?;
+        Ok(())
     }
 
     fn write_line(&self, path: &str, line: &str) -> Result<Result<(), Refusal>> {

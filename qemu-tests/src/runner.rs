@@ -31,7 +31,7 @@ pub fn run(scenarios: &[Scenario], filter: &str, bench: &Bench) -> Result<bool> 
         .filter(|s| s.name.contains(filter))
         .collect();
     ensure!(!chosen.is_empty(), "no scenario's name holds {filter:?}");
-    let seed = number("SEED")?.unwrap_or_else(|| fastrand::u64(1..1 << 32));
+    let seed = seed()?;
     let jobs = number("JOBS")?.unwrap_or(1).max(1);
     let runs = Runs::new()?;
     println!(
@@ -130,6 +130,11 @@ fn words(panic: &(dyn std::any::Any + Send)) -> String {
 fn own_seed(seed: u64, name: &str) -> u64 {
     let digest = cache::digest([seed.to_le_bytes().as_slice(), name.as_bytes()]);
     u64::from_str_radix(&digest[..16], 16).expect("a digest is hexadecimal")
+}
+
+/// `SEED` or a new one.
+pub fn seed() -> Result<u64> {
+    Ok(number("SEED")?.unwrap_or_else(|| fastrand::u64(1..1 << 32)))
 }
 
 fn number(name: &str) -> Result<Option<u64>> {

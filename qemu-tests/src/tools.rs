@@ -9,13 +9,14 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 /// (Debian package, its programs that scenarios use)
-const TOOLS: [(&str, &[&str]); 11] = [
+const TOOLS: [(&str, &[&str]); 12] = [
     ("bash", &["bash"]),
     (
         "coreutils",
         &["dd", "cp", "sync", "stat", "timeout", "truncate", "mkfifo"],
     ),
     ("diffutils", &["cmp"]),
+    ("dmsetup", &["dmsetup"]),
     (
         "e2fsprogs",
         &["mkfs.ext4", "e2fsck", "resize2fs", "tune2fs", "dumpe2fs"],

@@ -43,6 +43,8 @@ pub enum Request {
         path: String,
         line: Vec<u8>,
     },
+    /// Write many lines that make no sense, or almost do, to sysfs attributes.
+    Fuzz { job: JobId, spec: FuzzSpec },
     /// Report a sysfs attribute now and at every change.
     Watch { job: JobId, path: String },
     /// Write stamped blocks and report what was acknowledged.
@@ -155,6 +157,16 @@ pub struct ManifestLine {
     pub path: String,
     pub size: u64,
     pub sha256: [u8; 32],
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct FuzzSpec {
+    /// Files to write to.
+    pub paths: Vec<String>,
+    /// Words that mean something there, to be strung together.
+    pub words: Vec<String>,
+    pub seed: u64,
+    pub writes: u32,
 }
 
 /// Sends one frame.
