@@ -5,7 +5,6 @@ CARGO ?= cargo
 run = $(CARGO) run --quiet --release -p
 scripts = $(run) restripe-scripts --
 
-
 .PHONY: all module setup demo test sim bench lint clean help bootstrap
 .DEFAULT_GOAL := all
 
