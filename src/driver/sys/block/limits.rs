@@ -4,7 +4,7 @@
 
 use super::Member;
 use crate::sys::pb;
-use kernel::bindings;
+use kernel::{bindings, prelude::*};
 
 /// What a volume's queue takes and prefers, beyond what its members set together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,7 +68,7 @@ impl Limits {
                     &mut lim,
                     member.bdev(),
                     0,
-                    c"restripe".as_ptr().cast(),
+                    c"restripe".as_char_ptr(),
                 )
             };
         }

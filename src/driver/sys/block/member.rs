@@ -143,7 +143,7 @@ impl Member {
         // SAFETY: The path is a string; the holder lives as long as the member, which closes the
         // device first.
         let file = from_err_ptr(unsafe {
-            bindings::bdev_file_open_by_path(path.as_ptr().cast(), mode, who.cast_mut().cast(), ops)
+            bindings::bdev_file_open_by_path(path.as_char_ptr(), mode, who.cast_mut().cast(), ops)
         })
         .map_err(OpenError::new)?;
         // SAFETY: It is the file of a block device.

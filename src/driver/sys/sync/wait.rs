@@ -33,7 +33,7 @@ impl WaitQueue {
                 unsafe {
                     bindings::__init_waitqueue_head(
                         slot,
-                        c"restripe".as_ptr().cast(),
+                        c"restripe".as_char_ptr(),
                         kernel::static_lock_class!().as_ptr(),
                     )
                 }

@@ -12,6 +12,7 @@ pub struct Attr<V: 'static> {
     mode: u16,
     show: Option<fn(&V, &mut Page<'_>) -> Result>,
     store: Option<fn(&V, &[u8]) -> Result>,
+    too_long: Option<fn(&V, &[u8])>,
 }
 
 impl<V> Attr<V> {
@@ -22,6 +23,7 @@ impl<V> Attr<V> {
             mode: 0o444,
             show: Some(show),
             store: None,
+            too_long: None,
         }
     }
 
@@ -36,6 +38,7 @@ impl<V> Attr<V> {
             mode: 0o644,
             show: Some(show),
             store: Some(store),
+            too_long: None,
         }
     }
 
@@ -46,7 +49,14 @@ impl<V> Attr<V> {
             mode: 0o200,
             show: None,
             store: Some(store),
+            too_long: None,
         }
+    }
+
+    /// Has `f` told of a line that is too long, with its beginning. It is refused in any case.
+    pub const fn or_too_long(mut self, f: fn(&V, &[u8])) -> Self {
+        self.too_long = Some(f);
+        self
     }
 
     /// # Safety
@@ -79,15 +89,18 @@ impl<V> Attr<V> {
         if !unsafe { pb::restripe_capable_sys_admin() } {
             return EPERM.to_errno() as isize;
         }
+        // SAFETY: By the caller's contract.
+        let line = unsafe { core::slice::from_raw_parts(buf.cast::<u8>(), count) };
         // What is longer comes in pieces: the first has a page, and none of it may be acted on.
         if count >= PAGE_SIZE {
+            if let Some(too_long) = self.too_long {
+                too_long(data, line);
+            }
             return E2BIG.to_errno() as isize;
         }
         let Some(store) = self.store else {
             return EIO.to_errno() as isize;
         };
-        // SAFETY: By the caller's contract.
-        let line = unsafe { core::slice::from_raw_parts(buf.cast::<u8>(), count) };
         match store(data, line) {
             Err(e) => e.to_errno() as isize,
             // CAST: Less than a page.
@@ -99,7 +112,7 @@ impl<V> Attr<V> {
     /// of its own, as a file of one may well take away another.
     pub(super) fn raw(&self, key: Pin<&LockClassKey>) -> bindings::attribute {
         let mut attr: bindings::attribute = pin_init::zeroed();
-        attr.name = self.name.as_ptr().cast();
+        attr.name = self.name.as_char_ptr();
         attr.mode = self.mode;
         #[cfg(CONFIG_DEBUG_LOCK_ALLOC)]
         {

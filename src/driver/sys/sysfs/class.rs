@@ -81,7 +81,7 @@ impl<V: Send + Sync + 'static> Class<V> {
                 // SAFETY: `slot` is room for a class, at its final address.
                 unsafe {
                     slot.write(pin_init::zeroed());
-                    (*slot).name = name.as_ptr().cast();
+                    (*slot).name = name.as_char_ptr();
                     to_result(bindings::class_register(slot))
                 }
             }),

@@ -167,8 +167,8 @@ impl<V: Send + Sync + 'static> Kobject<V> {
                 node.kobj.get(),
                 &Self::KTYPE,
                 parent.raw(),
-                c"%s".as_ptr().cast(),
-                name.as_ptr(),
+                c"%s".as_char_ptr(),
+                name.as_char_ptr(),
             )
         });
         // From here on there is a kobject to be let go of, also when adding it failed.
@@ -187,11 +187,7 @@ impl<V: Send + Sync + 'static> Kobject<V> {
     pub fn notify(&self, name: &CStr) {
         // SAFETY: The kobject is there.
         unsafe {
-            bindings::sysfs_notify(
-                self.node.kobj.get(),
-                core::ptr::null(),
-                name.as_ptr().cast(),
-            )
+            bindings::sysfs_notify(self.node.kobj.get(), core::ptr::null(), name.as_char_ptr())
         };
     }
 }
@@ -212,7 +208,7 @@ pub(in crate::sys) fn uevent_change(kobj: *mut bindings::kobject, env: &[&CStr])
     const MOST: usize = 8;
     let mut ptrs: [*mut c_char; MOST + 1] = [core::ptr::null_mut(); MOST + 1];
     for (ptr, s) in ptrs.iter_mut().take(MOST).zip(env) {
-        *ptr = s.as_ptr().cast_mut().cast();
+        *ptr = s.as_char_ptr().cast_mut();
     }
     // SAFETY: The kobject is there by the callers' borrow of its disk; the strings are only read,
     // and a null ends them.

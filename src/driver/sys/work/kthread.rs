@@ -95,8 +95,8 @@ impl Kthread {
                 Some(Self::main::<F>),
                 start.cast(),
                 bindings::NUMA_NO_NODE,
-                c"%s".as_ptr().cast(),
-                name.as_ptr(),
+                c"%s".as_char_ptr(),
+                name.as_char_ptr(),
             )
         })
         .inspect_err(|_| {

@@ -37,10 +37,10 @@ impl WorkQueue {
         // SAFETY: The format takes the one string, which it copies.
         let queue = unsafe {
             bindings::alloc_workqueue_noprof(
-                c"%s".as_ptr().cast(),
+                c"%s".as_char_ptr(),
                 flags | pb::WQ_MEM_RECLAIM,
                 max_active,
-                name.as_ptr(),
+                name.as_char_ptr(),
             )
         };
         Ok(Self(NonNull::new(queue).ok_or(ENOMEM)?))

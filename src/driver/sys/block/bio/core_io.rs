@@ -12,6 +12,7 @@ use super::super::Status;
 use core::{cell::Cell, cell::UnsafeCell, mem::MaybeUninit, ptr::NonNull};
 use kernel::{
     bindings,
+    prelude::*,
     sync::atomic::{Atomic, Full, Relaxed},
     types::Opaque,
 };
@@ -214,7 +215,7 @@ impl IoCore {
                 work,
                 Some(func),
                 false,
-                c"restripe_io".as_ptr().cast(),
+                c"restripe_io".as_char_ptr(),
                 kernel::static_lock_class!().as_ptr(),
             )
         };

@@ -31,7 +31,8 @@ unsafe fn done(group: NonNull<IoGroup>) {
 /// not within `submit_bio`, where the I/O would not begin before this returns.
 pub fn scope<'env>(f: impl FnOnce(&Batch<'env>)) -> Outcome {
     // SAFETY: It reads a field of the current task.
-    if kernel::warn_on!(unsafe { pb::restripe_in_submit_bio() }) {
+    let inside = unsafe { pb::restripe_in_submit_bio() };
+    if kernel::warn_on!(inside) {
         return Outcome {
             status: crate::sys::block::Status::IOERR,
             failed: u64::MAX,
