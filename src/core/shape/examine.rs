@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A superblock as `key: value` lines (`examine`, DESIGN section 5).
+//! A superblock as `key: value` lines (`examine`, DESIGN section 5), short enough
+//! for a page with 8 members. Other members' regions follow from their size.
 
 use core::fmt::{self, Write};
 
@@ -15,6 +16,7 @@ pub fn write_examine(sb: &Superblock, member: MemberId, out: &mut impl Write) ->
     let row = &sb.members[usize::from(member.0)];
     writeln!(out, "member: {}", member.0)?;
     writeln!(out, "member_uuid: {}", row.uuid)?;
+    write_regions(row, out)?;
     write_volume(sb, out)
 }
 
@@ -73,11 +75,9 @@ fn write_set(index: usize, set: &Set, out: &mut impl Write) -> fmt::Result {
     writeln!(out, "set_{index}_slot_sectors: {}", layout.slot_len.0)?;
     writeln!(out, "set_{index}_synced_to: {}", set.resync.0)?;
     for extent in &set.extents {
-        writeln!(
-            out,
-            "set_{index}_extent: slot {} on member {} from sector {}, {} sectors",
-            extent.slot.0, extent.member.0, extent.start.0, extent.len.0
-        )?;
+        let (slot, member) = (extent.slot.0, extent.member.0);
+        write!(out, "set_{index}_slot_{slot}: member {member}, ")?;
+        writeln!(out, "sectors {} + {}", extent.start.0, extent.len.0)?;
     }
     Ok(())
 }
@@ -119,24 +119,23 @@ fn write_member(id: MemberId, member: &Member, out: &mut impl Write) -> fmt::Res
     writeln!(out, "member_{id}_recovered_to: {}", member.recovery.0)?;
     writeln!(out, "member_{id}_left_epoch: {}", member.left_epoch)?;
     writeln!(out, "member_{id}_adopted: {}", u8::from(member.adopted))?;
+    Ok(())
+}
+
+fn write_regions(member: &Member, out: &mut impl Write) -> fmt::Result {
     for region in &member.regions {
-        write!(out, "member_{id}_region: ")?;
         match region.kind {
-            RegionKind::SuperblockA => write!(out, "superblock_a")?,
-            RegionKind::SuperblockB => write!(out, "superblock_b")?,
-            RegionKind::Stash => write!(out, "stash")?,
-            RegionKind::Bitmap => write!(out, "bitmap")?,
-            RegionKind::Journal => write!(out, "journal")?,
-            RegionKind::Data => write!(out, "data")?,
-            RegionKind::Head => write!(out, "head")?,
-            RegionKind::Free => write!(out, "free")?,
-            RegionKind::Unknown(code) => write!(out, "kind {code}")?,
+            RegionKind::SuperblockA => write!(out, "region_superblock_a")?,
+            RegionKind::SuperblockB => write!(out, "region_superblock_b")?,
+            RegionKind::Stash => write!(out, "region_stash")?,
+            RegionKind::Bitmap => write!(out, "region_bitmap")?,
+            RegionKind::Journal => write!(out, "region_journal")?,
+            RegionKind::Data => write!(out, "region_data")?,
+            RegionKind::Head => write!(out, "region_head")?,
+            RegionKind::Free => write!(out, "region_free")?,
+            RegionKind::Unknown(code) => write!(out, "region_{code}")?,
         }
-        writeln!(
-            out,
-            " from sector {}, {} sectors",
-            region.start.0, region.len.0
-        )?;
+        writeln!(out, ": sectors {} + {}", region.start.0, region.len.0)?;
     }
     Ok(())
 }

@@ -1,0 +1,496 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The superblocks that adopt, create, migrate and resize make.
+
+use super::common::{adopted, blank, created, geometry, mib, migrating, stamp, uuid};
+use restripe_core::geometry::{Logical, MemberId, Offset, Physical, Sectors, SlotId};
+use restripe_core::layout::{Layout, Level};
+use restripe_core::ondisk::{check, MapRange, MemberState, Superblock, HEAD_LEN};
+use restripe_core::shape::{self, CreateWish, MigrationWish, NewMember};
+use restripe_core::text::{Errno, Refusal};
+
+const WISH: CreateWish = CreateWish {
+    level: Level::Raid5,
+    chunk: Sectors(128),
+    size: None,
+    assume_clean: false,
+};
+
+fn create(wish: &CreateWish, members: &[NewMember<'_>]) -> Result<Superblock, Refusal> {
+    let mut sb = Superblock::default();
+    shape::create(&mut sb, &stamp(1), wish, members)?;
+    assert_eq!(check(&sb), Ok(()));
+    Ok(sb)
+}
+
+fn migrate(from: &Superblock, wish: &MigrationWish<'_>) -> Result<Superblock, Refusal> {
+    let mut sb = Superblock::default();
+    shape::begin_migration(from, wish, &mut sb)?;
+    assert_eq!(check(&sb), Ok(()));
+    Ok(sb)
+}
+
+fn wish<'a>(level: Level, added: &'a [NewMember<'a>]) -> MigrationWish<'a> {
+    MigrationWish {
+        uuid: uuid(200),
+        level,
+        chunk: Sectors(128),
+        added,
+        move_head: false,
+    }
+}
+
+#[track_caller]
+fn refused<T: core::fmt::Debug>(got: Result<T, Refusal>, errno: Errno, words: &[&str]) {
+    let refusal = got.expect_err("it should be refused");
+    assert_eq!(refusal.errno, errno, "{refusal}");
+    for word in words {
+        assert!(
+            refusal.to_string().contains(word),
+            "\"{refusal}\" lacks {word:?}"
+        );
+    }
+}
+
+#[test]
+fn an_adopted_disk_keeps_its_data_where_they_are() {
+    let sb = adopted();
+    assert_eq!(check(&sb), Ok(()));
+    assert_eq!(sb.volume_sectors, mib(48));
+    let set = &sb.sets[0];
+    assert_eq!(set.layout.level, Level::Linear);
+    for x in [0, 1, mib(48).0 - 1] {
+        let place = set.place(SlotId(0), Offset(x));
+        assert_eq!((place.member, place.at), (MemberId(0), Physical(x)));
+    }
+    // Its tail up to the reserve is there to grow into.
+    assert_eq!(set.layout.slot_len, mib(62));
+    assert!(sb.members[0].adopted && sb.clean);
+}
+
+#[test]
+fn an_adopted_disk_too_full_is_refused() {
+    let member = NewMember {
+        geometry: geometry(mib(64), true),
+        ..blank(0, mib(64))
+    };
+    let mut sb = Superblock::default();
+    let got = shape::adopt(&mut sb, &stamp(1), &member, mib(62) + Sectors(8));
+    refused(got, Errno::ENOSPC, &["bytes"]);
+}
+
+#[test]
+fn created_slots_are_the_members_in_order() {
+    let sb = create(
+        &WISH,
+        &[blank(2, mib(80)), blank(0, mib(64)), blank(1, mib(72))],
+    )
+    .expect("fits");
+    let set = &sb.sets[0];
+    // 64 MiB without 1 MiB in front and 2 MiB of reserve.
+    assert_eq!(set.layout.slot_len, mib(61));
+    assert_eq!(sb.volume_sectors, mib(122));
+    assert_eq!(sb.members[0].uuid, uuid(102));
+    for (slot, extent) in set.extents.iter().enumerate() {
+        assert_eq!(extent.slot, SlotId(slot as u8));
+        assert_eq!(extent.member, MemberId(slot as u8));
+        assert_eq!(extent.start, Physical(2048));
+    }
+    assert_eq!(set.resync, Logical::ZERO);
+    assert_eq!(
+        sb.ranges[..],
+        [MapRange {
+            start: Logical(0),
+            end: Logical(mib(122).0),
+            set: 0
+        }]
+    );
+}
+
+#[test]
+fn only_redundant_sets_are_behind_a_resync() {
+    let all = |sb: &Superblock| sb.sets[0].layout.capacity().0;
+    let clean = created(Level::Raid5, 3, true);
+    assert_eq!(clean.sets[0].resync.0, all(&clean));
+    let striped = created(Level::Raid0, 2, false);
+    assert_eq!(striped.sets[0].resync.0, all(&striped));
+    assert_eq!(
+        created(Level::Raid1, 2, false).sets[0].resync,
+        Logical::ZERO
+    );
+}
+
+#[test]
+fn shapes_that_cannot_be_are_refused() {
+    let two = [blank(0, mib(64)), blank(1, mib(64))];
+    refused(
+        create(&WISH, &two),
+        Errno::EINVAL,
+        &["raid5", "at least 3", "2"],
+    );
+    let raid1 = CreateWish {
+        level: Level::Raid1,
+        ..WISH
+    };
+    refused(create(&raid1, &two[..1]), Errno::EINVAL, &["raid1", "2"]);
+    refused(create(&raid1, &[]), Errno::EINVAL, &["raid1"]);
+    let many: Vec<_> = (0..20).map(|_| blank(0, mib(64))).collect();
+    refused(create(&raid1, &many), Errno::EINVAL, &["at most", "20"]);
+    let linear = CreateWish {
+        level: Level::Linear,
+        ..WISH
+    };
+    refused(
+        create(&linear, &two),
+        Errno::EINVAL,
+        &["linear", "at most 1"],
+    );
+    let chunk = CreateWish {
+        level: Level::Raid0,
+        chunk: Sectors(100),
+        ..WISH
+    };
+    refused(
+        create(&chunk, &two),
+        Errno::EINVAL,
+        &["51200", "power of two"],
+    );
+    let sized = CreateWish {
+        size: Some(mib(62)),
+        ..raid1
+    };
+    refused(
+        create(&sized, &two),
+        Errno::ENOSPC,
+        &[&mib(62).bytes().to_string(), &mib(61).bytes().to_string()],
+    );
+    let none = CreateWish {
+        size: Some(Sectors(0)),
+        ..raid1
+    };
+    refused(create(&none, &two), Errno::ENOSPC, &["0 bytes"]);
+    let zoned = [
+        NewMember {
+            zoned: true,
+            ..two[0]
+        },
+        two[1],
+    ];
+    refused(create(&raid1, &zoned), Errno::EOPNOTSUPP, &["vda", "zoned"]);
+}
+
+#[test]
+fn logical_blocks_are_the_largest_of_all() {
+    let members = [
+        blank(0, mib(64)),
+        NewMember {
+            logical_block: 4096,
+            ..blank(1, mib(64))
+        },
+    ];
+    let raid1 = CreateWish {
+        level: Level::Raid1,
+        ..WISH
+    };
+    assert_eq!(create(&raid1, &members).expect("fits").logical_block, 4096);
+    let odd = CreateWish {
+        size: Some(Sectors(9)),
+        ..raid1
+    };
+    refused(create(&odd, &members), Errno::EINVAL, &["4096"]);
+}
+
+#[test]
+fn a_migration_begins_on_the_source_with_the_old_member_first() {
+    let added = [blank(1, mib(64)), blank(2, mib(64))];
+    let sb = migrate(&adopted(), &wish(Level::Raid5, &added)).expect("fits");
+    let migration = sb.migration.expect("it migrates");
+    assert_eq!((migration.source, migration.target), (0, 1));
+    assert_eq!(migration.cursor, Logical::ZERO);
+    assert_eq!(
+        sb.ranges[..],
+        [MapRange {
+            start: Logical(0),
+            end: Logical(mib(48).0),
+            set: 0
+        }]
+    );
+    assert_eq!(sb.volume_sectors, mib(48));
+    let target = &sb.sets[1];
+    assert_eq!(target.layout.slot_len, mib(61));
+    assert_eq!(target.resync, Logical::ZERO);
+    for slot in 0..3u8 {
+        assert_eq!(target.member(SlotId(slot), Offset(0)), MemberId(slot));
+    }
+    assert_eq!(target.place(SlotId(0), Offset(0)).at, Physical(0));
+    assert_eq!(target.place(SlotId(1), Offset(0)).at, Physical(2048));
+    assert!(sb.members.iter().all(|m| m.state == MemberState::InSync));
+    assert!(!sb.head_moved(MemberId(0)));
+}
+
+#[test]
+fn the_head_moves_to_the_reserve_in_both_sets() {
+    let sb = migrating(Level::Raid5, 3);
+    assert!(sb.head_moved(MemberId(0)));
+    let head = geometry(mib(64), true).head;
+    for set in &sb.sets {
+        assert_eq!(set.place(SlotId(0), Offset(0)).at, head.start);
+        assert_eq!(
+            set.place(SlotId(0), Offset(255)).at,
+            head.start + Sectors(255)
+        );
+        assert_eq!(set.place(SlotId(0), Offset(256)).at, Physical(HEAD_LEN.0));
+    }
+    assert_eq!(sb.sets[0].layout, adopted().sets[0].layout);
+}
+
+#[test]
+fn migrations_that_cannot_be_are_refused() {
+    let old = adopted();
+    let one = [blank(1, mib(64))];
+    let begin = |wish: &MigrationWish<'_>| migrate(&old, wish);
+    refused(
+        begin(&wish(Level::Raid5, &one)),
+        Errno::EINVAL,
+        &["at least 3"],
+    );
+    refused(
+        begin(&wish(Level::Raid1, &[])),
+        Errno::EINVAL,
+        &["at least 2"],
+    );
+    refused(
+        begin(&wish(Level::Linear, &one)),
+        Errno::EINVAL,
+        &["linear already"],
+    );
+    let chunk = MigrationWish {
+        chunk: Sectors(3),
+        ..wish(Level::Raid0, &one)
+    };
+    refused(begin(&chunk), Errno::EINVAL, &["1536"]);
+    let small = [blank(1, mib(32))];
+    refused(
+        begin(&wish(Level::Raid1, &small)),
+        Errno::ENOSPC,
+        &[
+            "vdb is too small",
+            &mib(48).bytes().to_string(),
+            &mib(29).bytes().to_string(),
+        ],
+    );
+    // Two halves of raid0 hold it though.
+    assert!(begin(&wish(Level::Raid0, &small)).is_ok());
+    let coarse = [NewMember {
+        logical_block: 4096,
+        ..one[0]
+    }];
+    refused(
+        begin(&wish(Level::Raid1, &coarse)),
+        Errno::EINVAL,
+        &["vdb", "4096", "512"],
+    );
+    let zoned = [NewMember {
+        zoned: true,
+        ..one[0]
+    }];
+    refused(
+        begin(&wish(Level::Raid1, &zoned)),
+        Errno::EOPNOTSUPP,
+        &["vdb", "zoned"],
+    );
+    let twin = [NewMember {
+        uuid: old.members[0].uuid,
+        ..one[0]
+    }];
+    refused(begin(&wish(Level::Raid1, &twin)), Errno::EEXIST, &["vdb"]);
+    refused(
+        migrate(&migrating(Level::Raid1, 2), &wish(Level::Raid1, &one)),
+        Errno::EBUSY,
+        &["running already"],
+    );
+    refused(
+        migrate(&created(Level::Raid1, 2, true), &wish(Level::Raid5, &one)),
+        Errno::EOPNOTSUPP,
+        &["raid1", "linear"],
+    );
+    let mut failed = old.clone();
+    failed.members[0].state = MemberState::Suspect;
+    refused(
+        migrate(&failed, &wish(Level::Raid1, &one)),
+        Errno::EBUSY,
+        &["suspect"],
+    );
+}
+
+#[test]
+fn one_disk_to_raid_needs_no_stash_at_any_width() {
+    for level in [Level::Raid0, Level::Raid1, Level::Raid5] {
+        for members in level.min_slots()..=6 {
+            for chunk in [8, 128, 2048] {
+                let added: Vec<_> = (1..members).map(|n| blank(n, mib(64))).collect();
+                let wish = MigrationWish {
+                    chunk: Sectors(chunk),
+                    move_head: true,
+                    ..wish(level, &added)
+                };
+                let sb = migrate(&adopted(), &wish).expect("fits");
+                assert!(
+                    !shape::needs_stash(&sb.sets[0], &sb.sets[1], sb.volume_sectors),
+                    "{level:?} {members} {chunk}"
+                );
+            }
+        }
+    }
+    // Where the old member is not the first slot, its first chunk is in the way.
+    let mut sb = migrating(Level::Raid0, 2);
+    let (a, b) = (sb.sets[0].extents[0], sb.sets[1].extents[2]);
+    assert_eq!((a.member, b.member), (MemberId(0), MemberId(1)));
+    let mut turned = sb.sets[1];
+    for extent in turned.extents.iter_mut() {
+        extent.slot = SlotId(1 - extent.slot.0);
+    }
+    sb.sets[1] = turned;
+    assert!(shape::needs_stash(
+        &sb.sets[0],
+        &sb.sets[1],
+        sb.volume_sectors
+    ));
+}
+
+#[test]
+fn common_rows_are_the_least_common_multiple() {
+    let layout =
+        |level, chunk, slots| Layout::new(level, Sectors(chunk), slots, mib(60)).expect("a layout");
+    let linear = layout(Level::Linear, 1, 1);
+    let raid5 = layout(Level::Raid5, 128, 4);
+    assert_eq!(shape::common_row(&linear, &raid5), Sectors(384));
+    let raid0 = layout(Level::Raid0, 64, 5);
+    assert_eq!(shape::common_row(&raid0, &raid5), Sectors(1920));
+}
+
+#[test]
+fn a_finished_migration_leaves_one_set_and_a_larger_volume() {
+    for (level, grown) in [
+        (Level::Raid0, mib(183)),
+        (Level::Raid1, mib(61)),
+        (Level::Raid5, mib(122)),
+    ] {
+        let mut sb = migrating(level, 3);
+        let volume = sb.volume_sectors;
+        if let Some(migration) = &mut sb.migration {
+            migration.cursor = Logical(volume.0);
+        }
+        sb.map_from_cursor();
+        shape::finish_migration(&mut sb);
+        assert_eq!(check(&sb), Ok(()));
+        assert_eq!(sb.volume_sectors, grown, "{level:?}");
+        assert!(sb.migration.is_none());
+        assert_eq!((sb.sets.len(), sb.present_set()), (1, 0));
+        let set = &sb.sets[0];
+        if level.is_redundant() {
+            assert_eq!(set.resync, Logical(volume.0).round_up(set.layout.stripe()));
+        } else {
+            assert_eq!(set.resync.0, set.layout.capacity().0);
+        }
+        assert!(
+            sb.head_moved(MemberId(0)),
+            "it must not pass for what it was"
+        );
+    }
+}
+
+#[test]
+fn sizes_within_the_set_can_be_set() {
+    let mut sb = adopted();
+    shape::resize(&mut sb, mib(62).bytes()).expect("the set holds it");
+    assert_eq!(sb.volume_sectors, mib(62));
+    assert_eq!(check(&sb), Ok(()));
+    shape::resize(&mut sb, 4096).expect("smaller is fine");
+    assert_eq!(check(&sb), Ok(()));
+    refused(
+        shape::resize(&mut sb, mib(62).bytes() + 4096),
+        Errno::ENOSPC,
+        &["bytes"],
+    );
+    refused(shape::resize(&mut sb, 0), Errno::EINVAL, &["512"]);
+    refused(shape::resize(&mut sb, 1000), Errno::EINVAL, &["512"]);
+    assert_eq!(sb.volume_sectors, Sectors(8));
+    refused(
+        shape::resize(&mut migrating(Level::Raid1, 2), 4096),
+        Errno::EBUSY,
+        &["migration"],
+    );
+}
+
+#[test]
+fn examine_says_everything() {
+    let sb = migrating(Level::Raid5, 3);
+    let mut text = String::new();
+    shape::write_examine(&sb, MemberId(1), &mut text).expect("a String takes all");
+    for line in [
+        "member: 1",
+        &format!("member_uuid: {}", uuid(101)),
+        &format!("uuid: {}", uuid(1)),
+        "name: restripe0",
+        "epoch: 1",
+        "generation: 1",
+        "clean: 1",
+        "set_0_level: linear",
+        "set_1_level: raid5",
+        "set_1_chunk: 65536",
+        "migration: running",
+        "migration_position: 0",
+        "member_0_adopted: 1",
+        "member_2_state: in_sync",
+        "member_2_serial: vdc",
+    ] {
+        assert!(
+            text.lines().any(|l| l == line),
+            "{line:?} is not in\n{text}"
+        );
+    }
+    assert!(text.lines().all(|line| line.contains(": ")), "{text}");
+}
+
+#[test]
+fn examine_fits_a_page_with_eight_members() {
+    let added: Vec<_> = (0..7)
+        .map(|n| NewMember {
+            uuid: uuid(50 + n),
+            ..blank(1, mib(1 << 20))
+        })
+        .collect();
+    let old = NewMember {
+        geometry: geometry(mib(1 << 20), true),
+        ..blank(0, mib(1 << 20))
+    };
+    let mut from = Superblock::default();
+    shape::adopt(&mut from, &stamp(1), &old, mib(1 << 19)).expect("there is room");
+    let wish = MigrationWish {
+        move_head: true,
+        ..wish(Level::Raid5, &added)
+    };
+    let sb = migrate(&from, &wish).expect("fits");
+    let mut text = String::new();
+    shape::write_examine(&sb, MemberId(0), &mut text).expect("a String takes all");
+    assert!(text.len() <= 4096, "{} bytes", text.len());
+}
+
+#[test]
+fn a_plan_says_capacity_and_failures_survived() {
+    let mut text = String::new();
+    shape::write_plan(&migrating(Level::Raid5, 3), &mut text).expect("a String takes all");
+    for line in [
+        "level: linear to raid5",
+        &format!("capacity_before: {}", mib(48).bytes()),
+        &format!("capacity_after: {}", mib(122).bytes()),
+        "failures_survived_before: 0",
+        "failures_survived_after: 1",
+        "stash_windows: none",
+    ] {
+        assert!(
+            text.lines().any(|l| l == line),
+            "{line:?} is not in\n{text}"
+        );
+    }
+}
