@@ -55,20 +55,13 @@ impl Accel {
         {
             return Ok(Self::Tcg);
         }
-        let answer = cache::dir()?.join(format!("accel-{}", cache::digest([host()?.as_bytes()])));
-        if let Some(known) = fs::read_to_string(&answer)
-            .ok()
-            .and_then(|name| Self::named(name.trim()))
-        {
-            return Ok(known);
-        }
-        let found = if kvm_boots(kernel, initramfs)? {
-            Self::Kvm
-        } else {
-            Self::Tcg
-        };
-        cache::write(&answer, found.name().as_bytes())?;
-        Ok(found)
+        let name = cache::key([host()?.as_bytes()]);
+        let answer = cache::file("accel", &name, "answer", 8, |file| {
+            let found = if kvm_boots(kernel, initramfs)? { Self::Kvm } else { Self::Tcg };
+            Ok(fs::write(file, found.name())?)
+        })?;
+        let known = fs::read_to_string(&answer).with_context(|| format!("read {}", answer.display()))?;
+        Self::named(known.trim()).with_context(|| format!("{} says {known:?}; remove it", answer.display()))
     }
 }
 

@@ -14,6 +14,9 @@ use crate::vm::Vm;
 use crate::wire::{ManifestLine, Request};
 use crate::{cache, tools};
 
+/// As many images are kept.
+const KEPT: usize = 12;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Filesystem {
     Ext4,
@@ -30,9 +33,7 @@ pub struct Tree {
 impl Tree {
     /// The kernel source's documentation, or the part of it below `part` ("" for all).
     pub fn documentation(part: &str) -> Result<Self> {
-        let source = std::env::var_os("KERNEL_SRC")
-            .map(PathBuf::from)
-            .context("no kernel source: set KERNEL_SRC")?;
+        let source = restripe_scripts::source_tree()?;
         Self::of(&source.join("Documentation").join(part))
     }
 
@@ -92,15 +93,11 @@ impl Tree {
             .collect();
         let length = size.to_le_bytes();
         let parts = [name.as_bytes(), &length].into_iter().chain(lines);
-        let image = cache::dir()?.join(format!("{name}-{}.img", cache::digest(parts)));
-        cache::make(&image, |draft| {
-            let file =
-                fs::File::create(draft).with_context(|| format!("make {}", draft.display()))?;
-            file.set_len(size)
-                .with_context(|| format!("make {} {size} bytes long", draft.display()))?;
+        cache::file("image", &cache::key(parts), name, KEPT, |draft| {
+            let file = fs::File::create(draft).with_context(|| format!("make {}", draft.display()))?;
+            file.set_len(size).with_context(|| format!("make {} {size} bytes long", draft.display()))?;
             make(self, draft)
-        })?;
-        Ok(image)
+        })
     }
 
     fn mkfs_ext4(&self, image: &Path) -> Result<()> {

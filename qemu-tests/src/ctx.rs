@@ -4,10 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use restripe_scripts::kernel::Flavour;
+use restripe_scripts::packages;
 
 use crate::accel::Accel;
 use crate::disk::Disk;
-use crate::kernel::{Flavour, Kernel};
+use crate::kernel::{self, Kernel};
 use crate::qemu::Machine;
 use crate::vm::Vm;
 use crate::{console, initramfs};
@@ -25,7 +27,8 @@ pub struct Bench {
 
 impl Bench {
     pub fn set_up(flavour: Flavour) -> Result<Self> {
-        let kernel = flavour.kernel()?;
+        packages::ensure(packages::Set::Vm)?;
+        let kernel = kernel::of(flavour)?;
         let initramfs = initramfs::build()?;
         let accel = Accel::choose(&kernel.image, &initramfs)?;
         Ok(Self {
@@ -103,7 +106,7 @@ impl Ctx {
                 .clone()
                 .filter(|_| !boot.without_module),
             disks: disks.to_vec(),
-            memory: self.bench.flavour.memory(),
+            memory: kernel::memory(self.bench.flavour),
             cpus: 2,
             append: boot.append.clone(),
         };

@@ -3,11 +3,11 @@
 mod screen;
 
 use anyhow::{Context, Result, bail, ensure};
+use restripe_scripts::kernel::Flavour;
 
 use crate::content::Filesystem;
 use crate::ctx::{Bench, Ctx, MIB};
 use crate::journey::{Journey, Load, Plan, VOLUME};
-use crate::kernel::Flavour;
 use crate::runner::{Runs, seed};
 use crate::vm::Vm;
 use screen::{Screen, mib};

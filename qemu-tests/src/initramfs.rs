@@ -13,6 +13,9 @@ use crate::{cache, tools};
 
 const BUSYBOX: &str = "/usr/libexec/busybox";
 
+/// As many archives of earlier contents are kept; each is about 100 MB.
+const KEPT: usize = 4;
+
 enum Entry {
     Folder,
     Link(String),
@@ -26,9 +29,7 @@ pub fn build() -> Result<PathBuf> {
     let parts = entries
         .iter()
         .flat_map(|(path, entry)| [path.as_bytes(), entry.bytes()]);
-    let archive = cache::dir()?.join(format!("initramfs-{}.cpio", cache::digest(parts)));
-    cache::make(&archive, |draft| write(&entries, draft))?;
-    Ok(archive)
+    cache::file("initramfs", &cache::key(parts), "initramfs.cpio", KEPT, |file| write(&entries, file))
 }
 
 /// Links the agent statically, since the guest has no libraries of its build machine's making.
@@ -41,6 +42,7 @@ fn agent() -> Result<PathBuf> {
             "--quiet",
             "--bin",
             "restripe-agent",
+            "--no-default-features",
             "--message-format",
             "json",
         ])

@@ -16,12 +16,23 @@ use crate::wire::{self, JobId, Reply, Request};
 const READY: JobId = 0;
 
 /// So long may a job say nothing before it is taken to hang. Only there to end a hang: no test waits this long.
-const HANG: Duration = Duration::from_secs(900);
+/// `HANG=` seconds for who is after one.
+fn hang() -> Duration {
+    let seconds = std::env::var("HANG").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(900))
+}
 
+/// Makes the guest's kernel print where its blocked tasks wait.
+const BLOCKED_TASKS: &str = "echo 9 > /proc/sysrq-trigger; echo w > /proc/sysrq-trigger";
+
+/// Time for the kernel to print.
+const GRACE: Duration = Duration::from_secs(10);
+
+type Speaker = Arc<Mutex<Option<Box<dyn Write + Send>>>>;
 type Jobs = Arc<Mutex<HashMap<JobId, Sender<Reply>>>>;
 
 pub struct Link {
-    to: Arc<Mutex<Option<Box<dyn Write + Send>>>>,
+    to: Speaker,
     jobs: Jobs,
     next: AtomicU32,
     ready: Mutex<Receiver<Reply>>,
@@ -32,6 +43,7 @@ pub struct Link {
 pub struct Job {
     pub id: JobId,
     replies: Receiver<Reply>,
+    to: Speaker,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -71,13 +83,11 @@ impl Link {
         let (sender, replies) = channel();
         lock(&self.jobs).insert(id, sender);
         self.send(&request(id))?;
-        Ok(Job { id, replies })
+        Ok(Job { id, replies, to: self.to.clone() })
     }
 
     pub fn send(&self, request: &Request) -> Result<()> {
-        let mut to = lock(&self.to);
-        let to = to.as_mut().context("the VM is off")?;
-        wire::send(to, request).context("the VM does not listen any more")
+        say(&self.to, request)
     }
 
     /// After the VM has ended: all that it said has been handed out when this returns.
@@ -90,6 +100,12 @@ impl Link {
         }
         lock(&self.jobs).clear();
     }
+}
+
+fn say(to: &Speaker, request: &Request) -> Result<()> {
+    let mut to = lock(to);
+    let to = to.as_mut().context("the VM is off")?;
+    wire::send(to, request).context("the VM does not listen any more")
 }
 
 fn read_all(from: impl Read, jobs: &Jobs) {
@@ -128,11 +144,15 @@ fn read_all(from: impl Read, jobs: &Jobs) {
 impl Job {
     /// The next thing the job says; `None` when the VM has ended.
     pub fn next(&self) -> Result<Option<Reply>> {
-        match self.replies.recv_timeout(HANG) {
+        let limit = hang();
+        match self.replies.recv_timeout(limit) {
             Ok(reply) => Ok(Some(reply)),
             Err(RecvTimeoutError::Disconnected) => Ok(None),
             Err(RecvTimeoutError::Timeout) => {
-                bail!("hangs: the job said nothing for {} s", HANG.as_secs())
+                say(&self.to, &Request::Run { job: READY, script: BLOCKED_TASKS.into() })?;
+                // The job itself may come to life meanwhile; what counts is that the kernel gets to print.
+                let _: Result<_, _> = self.replies.recv_timeout(GRACE);
+                bail!("hangs: the job said nothing for {} s; the console tells who is blocked", limit.as_secs())
             }
         }
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use qemu_tests::ctx::Bench;
 use qemu_tests::demo;
-use qemu_tests::kernel::Flavour;
+use qemu_tests::kernel;
 use qemu_tests::runner;
 
 #[path = "../scenarios/mod.rs"]
@@ -32,12 +32,12 @@ fn work() -> Result<bool> {
         ["test"] => runner::run(
             &scenarios::ALL,
             "",
-            &Bench::set_up(Flavour::for_scenarios()?)?,
+            &Bench::set_up(kernel::for_scenarios()?)?,
         ),
         ["test", filter] => runner::run(
             &scenarios::ALL,
             filter,
-            &Bench::set_up(Flavour::for_scenarios()?)?,
+            &Bench::set_up(kernel::for_scenarios()?)?,
         ),
         ["demo"] => demo::run(),
         ["list"] => {

@@ -128,7 +128,7 @@ fn words(panic: &(dyn std::any::Any + Send)) -> String {
 
 /// Each scenario has its own numbers, the same whether it runs alone or with others.
 fn own_seed(seed: u64, name: &str) -> u64 {
-    let digest = cache::digest([seed.to_le_bytes().as_slice(), name.as_bytes()]);
+    let digest = cache::key([seed.to_le_bytes().as_slice(), name.as_bytes()]);
     u64::from_str_radix(&digest[..16], 16).expect("a digest is hexadecimal")
 }
 
