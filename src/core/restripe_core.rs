@@ -34,5 +34,7 @@ pub mod shape;
 
 pub mod recover;
 
+pub mod command;
+
 pub mod engine;
 
