@@ -19,7 +19,7 @@ mod stash;
 mod uuid;
 
 pub use check::check;
-pub use codec::{decode, encode, DecodeError};
+pub use codec::{decode, encode, is_superblock, DecodeError};
 pub use digest::Digest;
 pub use format::{INCOMPAT_KNOWN, RO_COMPAT_KNOWN, SUPERBLOCK_SIZE, VERSION};
 pub use place::{

@@ -20,6 +20,7 @@ pub mod layout;
 pub mod placement;
 
 pub mod ondisk;
+pub mod probe;
 
 pub mod parity;
 pub mod stripe;

@@ -221,6 +221,11 @@ pub fn decode(
     Ok(this_member)
 }
 
+/// Whether `bytes` begin like a superblock, whole or not.
+pub fn is_superblock(bytes: &[u8]) -> bool {
+    bytes.starts_with(&MAGIC)
+}
+
 fn take(block: &Block, into: &mut Superblock) -> Result<(), &'static str> {
     if block.flags & !FLAG_CLEAN != 0 {
         return Err("a flag is set that has no meaning");

@@ -68,11 +68,11 @@ fn look(
     };
     let mut errors = [DecodeError::Absent; 2];
     let mut other_volume = None;
-    for slot in 0..2 {
+    for (slot, found) in errors.iter_mut().enumerate() {
         let digest = match devices.read_superblock(device, slot, scratch) {
             Ok(member) => Digest::of(scratch, member),
             Err(error) => {
-                errors[slot] = error;
+                *found = error;
                 if is_damage(error) {
                     find.damaged |= 1 << slot;
                 }

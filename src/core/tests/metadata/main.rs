@@ -5,5 +5,6 @@
 mod command;
 mod common;
 mod ondisk;
+mod probe;
 mod recover;
 mod shape;
