@@ -44,6 +44,10 @@ const VM: &[&str] = &[
     "dmsetup",
     "fdisk",
     "gdisk",
+    // The probe's host tests look at what these make.
+    "btrfs-progs",
+    "cryptsetup-bin",
+    "dosfstools",
 ];
 
 /// Which job packages are for.
