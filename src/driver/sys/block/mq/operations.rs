@@ -11,8 +11,8 @@ use core::marker::PhantomData;
 use kernel::{
     bindings,
     error::{from_result, Result},
-    ffi::{c_int, c_uint},
-    sync::ArcBorrow,
+    ffi::{c_int, c_uint, c_void},
+    sync::{ArcBorrow, LockClassKey},
 };
 
 /// What a driver does with requests.
@@ -124,6 +124,22 @@ impl<T: Operations> OperationsVTable<T> {
 
     /// # Safety
     ///
+    /// Called by the block layer, with the `driver_data` of a set made by `TagSet`.
+    unsafe extern "C" fn init_hctx(
+        hctx: *mut bindings::blk_mq_hw_ctx,
+        key: *mut c_void,
+        _hctx_idx: c_uint,
+    ) -> c_int {
+        // SAFETY: The key is part of the tag set, which outlives its hardware queues.
+        unsafe {
+            let key = &*key.cast::<LockClassKey>();
+            bindings::blk_mq_hctx_set_fq_lock_class(hctx, key.as_ptr());
+        }
+        0
+    }
+
+    /// # Safety
+    ///
     /// Called by `blk_mq_alloc_tag_set`.
     unsafe extern "C" fn map_queues(set: *mut bindings::blk_mq_tag_set) {
         // SAFETY: The set is being made, so it is its maker's alone; `TagSet` gave it two maps and
@@ -142,6 +158,7 @@ impl<T: Operations> OperationsVTable<T> {
     const VTABLE: bindings::blk_mq_ops = bindings::blk_mq_ops {
         queue_rq: Some(Self::queue_rq),
         queue_rqs: Some(Self::queue_rqs),
+        init_hctx: Some(Self::init_hctx),
         init_request: Some(Self::init_request),
         exit_request: Some(Self::exit_request),
         map_queues: Some(Self::map_queues),

@@ -5,7 +5,13 @@
 use super::{operations::OperationsVTable, request::Pdu, Operations};
 use crate::sys::pb;
 use core::marker::PhantomData;
-use kernel::{bindings, error::to_result, prelude::*, sync::Arc, types::Opaque};
+use kernel::{
+    bindings,
+    error::to_result,
+    prelude::*,
+    sync::{Arc, LockClassKey},
+    types::Opaque,
+};
 
 /// How many there are of what.
 #[derive(Clone, Copy)]
@@ -31,6 +37,11 @@ impl Default for TagSetConfig {
 pub struct TagSet<T: Operations> {
     #[pin]
     inner: Opaque<bindings::blk_mq_tag_set>,
+    /// The lock of our own flushes is taken under that of a member's, when a member's flush is
+    /// what completes ours: to lockdep they have to be of different classes, and those of a volume
+    /// over volumes too.
+    #[pin]
+    flush_lock: LockClassKey,
     _p: PhantomData<T>,
 }
 
@@ -52,8 +63,11 @@ impl<T: Operations> TagSet<T> {
         set.cmd_size = u32::try_from(core::mem::size_of::<Pdu<T>>())?;
         set.flags = pb::BLK_MQ_F_BLOCKING | pb::BLK_MQ_F_NO_SCHED_BY_DEFAULT;
         Arc::pin_init(
-            try_pin_init!(Self {
+            try_pin_init!(&this in Self {
+                flush_lock <- LockClassKey::new_dynamic(),
                 inner <- Opaque::try_ffi_init(|slot: *mut bindings::blk_mq_tag_set| {
+                    // SAFETY: `this` is where the set comes to be; nothing is read there.
+                    set.driver_data = unsafe { &raw mut (*this.as_ptr()).flush_lock }.cast();
                     // SAFETY: `slot` is room for a set, at its final address.
                     unsafe { slot.write(set) };
                     // SAFETY: It is filled in as the block layer wants it.
