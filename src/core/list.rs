@@ -5,10 +5,15 @@ use core::fmt;
 use core::ops::{Deref, DerefMut};
 
 /// At most `N` values, held in place.
+///
+/// The fields are public for one reason: a list can be larger than a kernel stack
+/// can spare, and then the driver makes it field by field where it is to be.
 #[derive(Clone, Copy)]
 pub struct List<T: Copy + Default, const N: usize> {
-    items: [T; N],
-    len: usize,
+    /// Those behind `len` are of no meaning.
+    pub items: [T; N],
+    /// At most `N`.
+    pub len: usize,
 }
 
 impl<T: Copy + Default, const N: usize> List<T, N> {

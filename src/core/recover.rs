@@ -78,11 +78,12 @@ pub struct Assembly {
 /// Whatever speaks against assembling them, with the device's name; nothing has
 /// been written to any of them.
 pub fn recover(
-    devices: &mut impl Devices,
+    devices: &mut dyn Devices,
     names: &[&str],
     options: &AssembleOptions,
     superblock: &mut Superblock,
 ) -> Result<Assembly, Refusal> {
-    let finds = find::find(devices, names, options, superblock)?;
+    let mut finds = find::none();
+    find::find(devices, names, options, superblock, &mut finds)?;
     judge::judge(devices, names, options, &finds, superblock)
 }

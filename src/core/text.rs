@@ -110,13 +110,23 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// Makes a [`Refusal`] out of line, so that the many places that do so share one frame.
+#[cold]
+#[inline(never)]
+pub fn refuse(errno: Errno, sentence: fmt::Arguments<'_>) -> Refusal {
+    let mut refusal = Refusal {
+        errno,
+        sentence: Text::new(),
+    };
+    // Writing to a Text never fails: it cuts.
+    let _ = fmt::Write::write_fmt(&mut refusal.sentence, sentence);
+    refusal
+}
+
 /// `refusal!(EINVAL, "format", args..)` makes a [`Refusal`].
 #[macro_export]
 macro_rules! refusal {
-    ($errno:ident, $($sentence:tt)+) => {{
-        let mut sentence = $crate::text::Text::new();
-        // Writing to a Text never fails: it cuts.
-        let _ = ::core::fmt::Write::write_fmt(&mut sentence, ::core::format_args!($($sentence)+));
-        $crate::text::Refusal { errno: $crate::text::Errno::$errno, sentence }
-    }};
+    ($errno:ident, $($sentence:tt)+) => {
+        $crate::text::refuse($crate::text::Errno::$errno, ::core::format_args!($($sentence)+))
+    };
 }

@@ -20,13 +20,20 @@ pub(super) struct Find {
 
 pub(super) type Finds = List<Find, MAX_DEVICES>;
 
-/// Looks at every listed device.
+/// Nothing found yet.
+#[inline(never)]
+pub(super) fn none() -> Finds {
+    List::new()
+}
+
+/// Looks at every listed device; fills `finds`, which is too large to be handed about.
 pub(super) fn find(
-    devices: &mut impl Devices,
+    devices: &mut dyn Devices,
     names: &[&str],
     options: &AssembleOptions,
     scratch: &mut Superblock,
-) -> Result<Finds, Refusal> {
+    finds: &mut Finds,
+) -> Result<(), Refusal> {
     if names.len() > MAX_DEVICES {
         return Err(refusal!(
             EINVAL,
@@ -36,11 +43,10 @@ pub(super) fn find(
         ));
     }
     let mut volume = options.uuid;
-    let mut finds: Finds = List::new();
     for (device, name) in names.iter().enumerate() {
         let find = look(devices, names, device, &mut volume, scratch, options)?;
         if let Some((digest, _)) = &find.newest {
-            refuse_twins(names, &finds, digest, name)?;
+            refuse_twins(names, finds, digest, name)?;
         }
         finds.push(find);
     }
@@ -50,11 +56,12 @@ pub(super) fn find(
             "no listed device has a superblock that is whole; restore one from a copy of its last 256 KiB"
         ));
     }
-    Ok(finds)
+    Ok(())
 }
 
+#[inline(never)]
 fn look(
-    devices: &mut impl Devices,
+    devices: &mut dyn Devices,
     names: &[&str],
     device: usize,
     volume: &mut Option<Uuid>,

@@ -11,8 +11,9 @@ use crate::refusal;
 use crate::text::Refusal;
 
 /// Finds the truth and what is to be done about it.
+#[inline(never)]
 pub(super) fn judge(
-    devices: &mut impl Devices,
+    devices: &mut dyn Devices,
     names: &[&str],
     options: &AssembleOptions,
     finds: &Finds,
@@ -69,7 +70,7 @@ fn newest(finds: &Finds, counts: impl Fn(&Digest) -> bool) -> Option<Find> {
 
 /// Reads the superblock of a find again, in full.
 fn load(
-    devices: &mut impl Devices,
+    devices: &mut dyn Devices,
     names: &[&str],
     find: &Find,
     sb: &mut Superblock,
@@ -132,7 +133,7 @@ fn refuse_features(
 
 /// Gives a device the place that the truth has for it, if any.
 fn seat(
-    devices: &impl Devices,
+    devices: &dyn Devices,
     names: &[&str],
     truth: &Find,
     find: &Find,
