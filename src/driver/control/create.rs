@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `create`: a new volume over devices whose data are not needed any more.
+
+use kernel::{prelude::*, sync::Arc};
+use restripe_core::{
+    command,
+    shape::{self, CreateWish, NewMember},
+    text::Refusal,
+};
+
+use super::{
+    device::Device,
+    disks::{new_superblock, prepare},
+    last_error::no_memory,
+    launch::{in_order, launch},
+    new_stamp,
+    registry::Reservation,
+    Shared,
+};
+use crate::sys::block::member::Access;
+
+/// Checks everything, then writes.
+pub(super) fn create(shared: &Arc<Shared>, line: &[u8]) -> Result<(), Refusal> {
+    let command = command::create(line)?;
+    let devices = Device::open_all(&shared.registry, &command.members, Access::ReadWrite)?;
+    let members = as_new(&devices, command.force)?;
+    let stamp = new_stamp();
+    let wish = CreateWish {
+        level: command.level,
+        chunk: command.chunk,
+        size: command.size,
+        assume_clean: command.assume_clean,
+    };
+    let mut superblock = new_superblock()?;
+    shape::create(&mut superblock, &stamp, &wish, &members)?;
+    let reservation = Reservation::new(shared, command.name, stamp.uuid)?;
+    for (device, member) in devices.iter().zip(&members) {
+        prepare(device, &member.geometry, stamp.uuid, member.uuid)?;
+    }
+    let present = in_order(&devices)?;
+    launch(shared, reservation, superblock, present, None, false)
+}
+
+/// The devices as members, none of which holds anything that anybody may want.
+pub(super) fn as_new<'a>(
+    devices: &[Device<'a>],
+    force: bool,
+) -> Result<KVec<NewMember<'a>>, Refusal> {
+    let mut members = KVec::with_capacity(devices.len(), GFP_KERNEL).map_err(no_memory)?;
+    for device in devices {
+        if !force {
+            device.refuse_content()?;
+        }
+        members
+            .push(device.as_new(false)?, GFP_KERNEL)
+            .map_err(no_memory)?;
+    }
+    Ok(members)
+}

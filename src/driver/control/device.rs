@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Devices that a line names: opening them, and saying what is wrong with them.
+
+use core::fmt::Write;
+
+use kernel::{
+    prelude::*,
+    str::CString,
+    sync::{Arc, Mutex},
+};
+use restripe_core::{
+    geometry::Sectors,
+    ondisk::{member_geometry, Name, Serial},
+    refusal,
+    shape::NewMember,
+    text::Refusal,
+};
+
+use super::{last_error::no_memory, new_uuid, registry::Registry};
+use crate::sys::block::member::{Access, Member, OpenError};
+
+/// An open device, and what the user calls it.
+pub(super) struct Device<'a> {
+    pub(super) name: &'a str,
+    pub(super) member: Arc<Member>,
+}
+
+impl<'a> Device<'a> {
+    /// Opens it. `others` are those that the same line named before.
+    pub(super) fn open(
+        registry: &Mutex<Registry>,
+        name: &'a str,
+        access: Access,
+        others: &[Device<'a>],
+    ) -> Result<Self, Refusal> {
+        let path = CString::try_from_fmt(fmt!("{}", name)).map_err(|_| {
+            refusal!(EINVAL, "{} is no path of a device; give one as /dev/vdb", name)
+        })?;
+        let member = Member::open(&path, access)
+            .map_err(|error| refuse(registry, name, &path, error, others))?;
+        let member = Arc::new(member, GFP_KERNEL).map_err(no_memory)?;
+        let device = Device { name, member };
+        if let Some(twin) = device.twin(others) {
+            return Err(same(twin, name));
+        }
+        Ok(device)
+    }
+
+    /// Opens all that a line names, each once.
+    pub(super) fn open_all(
+        registry: &Mutex<Registry>,
+        names: &[&'a str],
+        access: Access,
+    ) -> Result<KVec<Device<'a>>, Refusal> {
+        let mut devices = KVec::with_capacity(names.len(), GFP_KERNEL).map_err(no_memory)?;
+        for name in names {
+            let device = Device::open(registry, name, access, &devices)?;
+            devices.push(device, GFP_KERNEL).map_err(no_memory)?;
+        }
+        Ok(devices)
+    }
+
+    fn twin<'d>(&self, others: &'d [Device<'a>]) -> Option<&'d Device<'a>> {
+        let devt = self.member.devt();
+        others.iter().find(|other| other.member.devt() == devt)
+    }
+
+    pub(super) fn sectors(&self) -> Sectors {
+        Sectors(self.member.sectors())
+    }
+
+    /// It as one that comes in, with a uuid of its own from now on.
+    pub(super) fn as_new(&self, adopted: bool) -> Result<NewMember<'a>, Refusal> {
+        if self.member.is_read_only() {
+            return Err(write_protected(self.name));
+        }
+        let geometry = member_geometry(self.sectors(), adopted).map_err(|refusal| {
+            // Its sentence says what is wrong, and which device it is has to be said too.
+            Refusal {
+                errno: refusal.errno,
+                ..refusal!(ENOSPC, "{}: {}", self.name, refusal)
+            }
+        })?;
+        Ok(NewMember {
+            name: self.name,
+            uuid: new_uuid(),
+            serial: serial(&self.member),
+            geometry,
+            logical_block: self.member.logical_block_size(),
+            zoned: self.member.is_zoned(),
+        })
+    }
+}
+
+/// The identifier the device has for life, in hexadecimal digits; nothing where it tells none.
+fn serial(member: &Member) -> Serial {
+    let mut text = Serial::new();
+    if let Some((id, len)) = member.unique_id() {
+        for byte in id.iter().take(len) {
+            // A Text takes what fits, and 32 digits do.
+            let _ = write!(text, "{byte:02x}");
+        }
+    }
+    text
+}
+
+fn same(twin: &Device<'_>, name: &str) -> Refusal {
+    if twin.name == name {
+        refusal!(EINVAL, "{} is given twice; give every device once", name)
+    } else {
+        refusal!(
+            EINVAL,
+            "{} and {} are the same device; give every device once",
+            twin.name,
+            name
+        )
+    }
+}
+
+fn write_protected(name: &str) -> Refusal {
+    refusal!(
+        EROFS,
+        "{} can't be written to; make it writable or choose another device",
+        name
+    )
+}
+
+/// Why it can't be opened.
+fn refuse(
+    registry: &Mutex<Registry>,
+    name: &str,
+    path: &CStr,
+    error: OpenError,
+    others: &[Device<'_>],
+) -> Refusal {
+    match error {
+        OpenError::NotFound => refusal!(
+            ENOENT,
+            "{} does not exist, or no device is behind it; check the name",
+            name
+        ),
+        OpenError::NotBlockDevice => refusal!(
+            EINVAL,
+            "{} is not a block device; give a disk or a partition",
+            name
+        ),
+        OpenError::WriteProtected => write_protected(name),
+        OpenError::NoMedium => refusal!(ENODEV, "{} has no medium in it; insert one", name),
+        OpenError::Busy => busy(registry, name, path, others),
+        OpenError::Other(error) => refusal!(
+            EIO,
+            "{} can't be opened (error {}); see the kernel's log",
+            name,
+            error.to_errno()
+        ),
+    }
+}
+
+/// Who has it.
+fn busy(
+    registry: &Mutex<Registry>,
+    name: &str,
+    path: &CStr,
+    others: &[Device<'_>],
+) -> Refusal {
+    if let Ok(member) = Member::open(path, Access::Examine) {
+        let devt = member.devt();
+        if let Some(twin) = others.iter().find(|other| other.member.devt() == devt) {
+            return same(twin, name);
+        }
+        if let Some(holder) = registry.lock().holder(devt) {
+            return belongs_to(name, holder);
+        }
+    }
+    refusal!(
+        EBUSY,
+        "{} is in use: mounted, or held by another program or array; unmount it or end what uses it",
+        name
+    )
+}
+
+fn belongs_to(name: &str, volume: Name) -> Refusal {
+    refusal!(
+        EBUSY,
+        "{} is a member of the volume {} already; choose another device, or stop that volume",
+        name,
+        volume
+    )
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A volume's files in sysfs: `/sys/block/restripeN/restripe/`.
+
+mod member;
+mod migrate;
+mod progress;
+mod shape;
+
+use kernel::{
+    new_mutex,
+    prelude::*,
+    str::CString,
+    sync::{Arc, Mutex},
+};
+use restripe_core::{
+    command,
+    geometry::{Logical, MemberId, MemberMask},
+    ondisk::Superblock,
+    refusal,
+    text::Refusal,
+};
+
+use super::{last_error::no_memory, Shared};
+use crate::sys::sysfs::{Attr, Kobject, Page};
+use crate::volume::Volume;
+use member::MemberNode;
+
+/// What the files of a volume show and act on.
+#[pin_data]
+pub(super) struct Node {
+    shared: Arc<Shared>,
+    volume: Arc<Volume>,
+    /// What `plan` shows. Its lock is also that of a `migrate` under way: another one is not
+    /// waited for.
+    #[pin]
+    plan: Mutex<KVec<u8>>,
+    /// Where the next migration is to stop.
+    #[pin]
+    next_sync_max: Mutex<Option<Logical>>,
+}
+
+impl Node {
+    fn answer(&self, line: &[u8], act: impl FnOnce() -> Result<(), Refusal>) -> Result {
+        self.shared.last_error.answer(line, act)
+    }
+}
+
+static FILES: &[Attr<Node>] = &[
+    Attr::ro(c"uuid", shape::show_uuid),
+    Attr::ro(c"level", shape::show_level),
+    Attr::ro(c"chunk_size", shape::show_chunk_size),
+    Attr::ro(c"raid_disks", shape::show_raid_disks),
+    Attr::ro(c"target_level", shape::show_target_level),
+    Attr::ro(c"target_chunk_size", shape::show_target_chunk_size),
+    Attr::ro(c"target_raid_disks", shape::show_target_raid_disks),
+    Attr::rw(c"size", shape::show_size, shape::store_size),
+    Attr::ro(c"array_state", shape::show_array_state),
+    Attr::ro(c"degraded", shape::show_degraded),
+    Attr::ro(c"mismatch_cnt", shape::show_mismatch_cnt),
+    Attr::ro(c"mismatches", shape::show_mismatches),
+    Attr::wo(c"migrate", migrate::store),
+    Attr::ro(c"plan", migrate::show_plan),
+    Attr::rw(
+        c"migrate_state",
+        progress::show_migrate_state,
+        progress::store_migrate_state,
+    ),
+    Attr::ro(c"migrate_position", progress::show_migrate_position),
+    Attr::ro(c"sync_completed", progress::show_sync_completed),
+    Attr::ro(c"sync_speed", progress::show_sync_speed),
+    Attr::rw(
+        c"sync_speed_max",
+        progress::show_sync_speed_max,
+        progress::store_sync_speed_max,
+    ),
+    Attr::rw(c"sync_max", progress::show_sync_max, progress::store_sync_max),
+    Attr::rw(
+        c"latency_target_us",
+        progress::show_latency_target,
+        progress::store_latency_target,
+    ),
+    Attr::rw(
+        c"sync_action",
+        progress::show_sync_action,
+        progress::store_sync_action,
+    ),
+    Attr::wo(c"member_action", store_member_action),
+];
+
+fn store_member_action(node: &Node, line: &[u8]) -> Result {
+    node.answer(line, || {
+        command::member_action(line)?;
+        Err(refusal!(
+            EOPNOTSUPP,
+            "members can't be added, failed, removed or replaced by this version; a migration adds some, as migrate says"
+        ))
+    })
+}
+
+/// The folders. What lies under another is dropped before it.
+pub(super) struct Files {
+    members: KVec<(MemberId, Kobject<MemberNode>)>,
+    folder: Kobject<Node>,
+    node: Kobject<Node>,
+    volume: Arc<Volume>,
+}
+
+impl Files {
+    /// Makes them all, under the volume's disk.
+    pub(super) fn new(shared: &Arc<Shared>, volume: &Arc<Volume>) -> Result<Self, Refusal> {
+        let data = Arc::pin_init(
+            pin_init!(Node {
+                shared: shared.clone(),
+                volume: volume.clone(),
+                plan <- new_mutex!(KVec::new()),
+                next_sync_max <- new_mutex!(None),
+            }),
+            GFP_KERNEL,
+        )
+        .map_err(no_files)?;
+        let node = volume
+            .with_disk(|disk| Kobject::new(disk, c"restripe", FILES, data.clone()))
+            .map_err(no_files)?;
+        let folder = Kobject::new(&node, c"members", &[], data).map_err(no_files)?;
+        let mut files = Files {
+            members: KVec::new(),
+            folder,
+            node,
+            volume: volume.clone(),
+        };
+        files.follow_members().map_err(no_files)?;
+        Ok(files)
+    }
+
+    /// Makes folders for members that have come, and drops those of members that have gone.
+    pub(super) fn follow_members(&mut self) -> Result {
+        let mut wanted = MemberMask::EMPTY;
+        self.volume.superblock(|sb: &Superblock| {
+            for (id, _) in sb.rows() {
+                wanted.insert(id);
+            }
+        });
+        self.members.retain(|(id, _)| wanted.has(*id));
+        for id in wanted.iter() {
+            if self.members.iter().any(|(there, _)| *there == id) {
+                continue;
+            }
+            let data = Arc::new(MemberNode::new(self.volume.clone(), id), GFP_KERNEL)?;
+            let name = CString::try_from_fmt(fmt!("{}", id.0))?;
+            let member = Kobject::new(&self.folder, &name, member::FILES, data)?;
+            self.members.push((id, member), GFP_KERNEL)?;
+        }
+        Ok(())
+    }
+
+    /// Wakes who polls the file.
+    pub(super) fn notify(&self, name: &CStr) {
+        self.node.notify(name);
+    }
+}
+
+fn no_files(error: Error) -> Refusal {
+    if error == ENOMEM {
+        return no_memory(error);
+    }
+    refusal!(
+        EIO,
+        "the volume's files in sysfs can't be made (error {}); see the kernel's log",
+        error.to_errno()
+    )
+}
+
+/// A value in a line of its own.
+fn line(page: &mut Page<'_>, value: impl core::fmt::Display) -> Result {
+    use core::fmt::Write;
+    writeln!(page, "{value}")?;
+    Ok(())
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a volume is: its set, the one it moves to, its size and state.
+
+use kernel::prelude::*;
+use restripe_core::{command, ondisk::Superblock, placement::Set};
+
+use super::{line, Node};
+use crate::sys::sysfs::Page;
+
+/// Shows something of the set the volume is on.
+fn present(node: &Node, show: impl FnOnce(&Set) -> Result) -> Result {
+    let mut result = Err(ENODEV);
+    node.volume.superblock(|sb: &Superblock| {
+        if let Some(set) = sb.sets.get(usize::from(sb.present_set())) {
+            result = show(set);
+        }
+    });
+    result
+}
+
+/// Shows something of the set a migration moves to, or `none`.
+fn target(
+    node: &Node,
+    page: &mut Page<'_>,
+    show: impl FnOnce(&mut Page<'_>, &Set) -> Result,
+) -> Result {
+    let mut result = Ok(());
+    node.volume.superblock(|sb: &Superblock| {
+        let set = sb
+            .migration
+            .and_then(|migration| sb.sets.get(usize::from(migration.target)));
+        result = match set {
+            Some(set) => show(page, set),
+            None => line(page, "none"),
+        };
+    });
+    result
+}
+
+/// In bytes; 0 where the level has no chunks.
+fn chunk_bytes(set: &Set) -> u64 {
+    if set.layout.level.is_striped() {
+        set.layout.chunk.bytes()
+    } else {
+        0
+    }
+}
+
+pub(super) fn show_uuid(node: &Node, page: &mut Page<'_>) -> Result {
+    let mut result = Ok(());
+    node.volume
+        .superblock(|sb: &Superblock| result = line(page, sb.uuid));
+    result
+}
+
+pub(super) fn show_level(node: &Node, page: &mut Page<'_>) -> Result {
+    present(node, |set| line(page, set.layout.level.name()))
+}
+
+pub(super) fn show_chunk_size(node: &Node, page: &mut Page<'_>) -> Result {
+    present(node, |set| line(page, chunk_bytes(set)))
+}
+
+pub(super) fn show_raid_disks(node: &Node, page: &mut Page<'_>) -> Result {
+    present(node, |set| line(page, set.layout.slots))
+}
+
+pub(super) fn show_target_level(node: &Node, page: &mut Page<'_>) -> Result {
+    target(node, page, |page, set| line(page, set.layout.level.name()))
+}
+
+pub(super) fn show_target_chunk_size(node: &Node, page: &mut Page<'_>) -> Result {
+    target(node, page, |page, set| line(page, chunk_bytes(set)))
+}
+
+pub(super) fn show_target_raid_disks(node: &Node, page: &mut Page<'_>) -> Result {
+    target(node, page, |page, set| line(page, set.layout.slots))
+}
+
+/// In bytes.
+pub(super) fn show_size(node: &Node, page: &mut Page<'_>) -> Result {
+    line(page, node.volume.status().size.bytes())
+}
+
+pub(super) fn store_size(node: &Node, text: &[u8]) -> Result {
+    node.answer(text, || node.volume.resize(command::size(text)?.bytes()))
+}
+
+pub(super) fn show_array_state(node: &Node, page: &mut Page<'_>) -> Result {
+    line(page, node.volume.status().array_state)
+}
+
+pub(super) fn show_degraded(node: &Node, page: &mut Page<'_>) -> Result {
+    line(page, node.volume.status().degraded)
+}
+
+/// In sectors.
+pub(super) fn show_mismatch_cnt(node: &Node, page: &mut Page<'_>) -> Result {
+    let mut count = 0;
+    node.volume
+        .superblock(|sb: &Superblock| count = sb.mismatch_cnt);
+    line(page, count)
+}
+
+/// A range a line: its first sector and its length in sectors.
+pub(super) fn show_mismatches(node: &Node, page: &mut Page<'_>) -> Result {
+    let mut result = Ok(());
+    node.volume.superblock(|sb: &Superblock| {
+        for range in &sb.mismatches {
+            let shown = line(page, format_args!("{} {}", range.start.0, range.len().0));
+            result = result.and(shown);
+        }
+    });
+    result
+}
