@@ -187,7 +187,7 @@ fn what_contradicts_itself_is_refused() {
             sb.sets[0].layout.slot_len = Sectors(0)
         }),
         ("huge slots", |sb| {
-            sb.sets[0].layout.slot_len = Sectors(u64::MAX & !127)
+            sb.sets[0].layout.slot_len = Sectors(!127)
         }),
         ("resync", |sb| sb.sets[0].resync = Logical(u64::MAX)),
         ("extent nowhere", |sb| sb.sets[0].extents[0].member.0 = 9),
