@@ -201,7 +201,10 @@ fn bindgen() -> Result<PathBuf> {
                 "--root",
             ])
             .arg(part);
+        // It runs a few times for each kernel: time spent on optimising it is not won back.
         cargo
+            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+            .env("CARGO_PROFILE_RELEASE_LTO", "off")
             .env("CARGO_TARGET_DIR", &target)
             .env_remove("CARGO_BUILD_TARGET");
         child::logged(&mut cargo, &child::log_path("bindgen")?, |_| {
