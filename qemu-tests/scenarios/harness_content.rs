@@ -4,11 +4,11 @@ use anyhow::Result;
 use qemu_tests::content::{Filesystem, Tree};
 use qemu_tests::ctx::{Boot, Ctx, MIB};
 
-const EXT4: u64 = 240 * MIB;
+const EXT4: u64 = 64 * MIB;
 const XFS: u64 = 304 * MIB;
 
 pub fn run(ctx: &mut Ctx) -> Result<()> {
-    let tree = Tree::documentation("")?;
+    let tree = Tree::documentation("filesystems")?;
     let disks = [
         ctx.disk_with("ext4", &tree.image(Filesystem::Ext4, EXT4)?, EXT4)?,
         ctx.disk_with("xfs", &tree.image(Filesystem::Xfs, XFS)?, XFS)?,

@@ -45,6 +45,8 @@ pub struct Ctx {
     /// Decides cut points and the like; printed with the result.
     pub seed: u64,
     pub random: fastrand::Rng,
+    /// What the scenario wants said beside its result.
+    pub notes: Vec<String>,
     dir: PathBuf,
     boots: u32,
     /// Boots up to this one have had their splats taken.
@@ -67,6 +69,7 @@ impl Ctx {
             bench: bench.clone(),
             seed,
             random: fastrand::Rng::with_seed(seed),
+            notes: Vec::new(),
             dir: dir.to_owned(),
             boots: 0,
             judged: 0,

@@ -36,16 +36,16 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A small job for scenarios.
+    /// The job of scenarios: small, with the whole documentation all the same.
     pub fn small(filesystem: Filesystem, target: &str, members: u8) -> Self {
         // mkfs.xfs makes nothing smaller than 300 MiB.
         let filesystem_size = match filesystem {
-            Filesystem::Ext4 => 96 * MIB,
+            Filesystem::Ext4 => 192 * MIB,
             Filesystem::Xfs => 304 * MIB,
         };
         Self {
             filesystem,
-            files: "filesystems",
+            files: "",
             filesystem_size,
             disk_size: filesystem_size + 32 * MIB,
             bps: 0,
@@ -259,6 +259,9 @@ impl Journey {
     }
 }
 
+/// KiB per second that a migration under cuts is held to, so that there is a middle to cut it in.
+const PACE: u64 = 6144;
+
 /// The whole job with power cuts at points the seed decides.
 pub fn with_cuts(ctx: &mut Ctx, plan: Plan, cuts: u32) -> Result<()> {
     let mut journey = Journey::prepare(ctx, plan)?;
@@ -267,36 +270,30 @@ pub fn with_cuts(ctx: &mut Ctx, plan: Plan, cuts: u32) -> Result<()> {
     let before = journey.capacity(&vm)?;
     let mut load = journey.load(ctx, &vm)?;
     journey.migrate(&vm)?;
+    vm.must_set(VOLUME, "sync_speed_max", &PACE.to_string())?;
     let sectors = vm.number(VOLUME, "size")? / 512;
-    let mut points: Vec<_> = (0..cuts).map(|_| ctx.random.u64(..sectors)).collect();
+    let mut points: Vec<_> = (0..cuts).map(|_| ctx.random.u64(..sectors * 9 / 10)).collect();
     points.sort_unstable();
+    let mut amid = 0;
     for (cut, point) in points.into_iter().enumerate() {
         let reached = vm.wait_position(VOLUME, point)?;
+        amid += u32::from(reached != "none");
         // A cut between two commits as often as right after one.
         load.writer.wait_acks(ctx.random.u64(1..200))?;
         journey.cut(vm, load)?;
         vm = ctx.boot(&journey.disks)?;
-        let context = || {
-            format!(
-                "after cut {}, due at sector {point}, with the cursor at {reached}",
-                cut + 1
-            )
-        };
+        let context = || format!("after cut {}, due at sector {point}, with the cursor at {reached}", cut + 1);
         journey.come_back(&vm).with_context(context)?;
         load = journey.load(ctx, &vm)?;
     }
+    ctx.notes.push(format!("{cuts} cuts, {amid} of them with the migration under way"));
+    vm.must_set(VOLUME, "sync_speed_max", "0")?;
     vm.wait_migrated(VOLUME)?;
-    ensure!(
-        vm.number(VOLUME, "raid_disks")? == u64::from(journey.plan.members),
-        "not all disks are in use"
-    );
+    ensure!(vm.number(VOLUME, "raid_disks")? == u64::from(journey.plan.members), "not all disks are in use");
     journey.grow(&vm)?;
     journey.end_load(&vm, load)?;
     let after = journey.capacity(&vm)?;
-    ensure!(
-        after >= before,
-        "the file system shrank from {before} to {after} bytes"
-    );
+    ensure!(after >= before, "the file system shrank from {before} to {after} bytes");
     journey.check(&vm)?;
     journey.end(vm)
 }

@@ -73,12 +73,13 @@ struct Report {
 
 fn one(scenario: &Scenario, bench: &Bench, seed: u64, dir: &Path) -> Report {
     let begun = Instant::now();
-    let mut tail = String::new();
+    let (mut tail, mut notes) = (String::new(), String::new());
     let result = Ctx::new(bench, own_seed(seed, scenario.name), dir).and_then(|mut ctx| {
         let result = catch_unwind(AssertUnwindSafe(|| (scenario.run)(&mut ctx)));
         let result = result.unwrap_or_else(|panic| Err(anyhow!("it panicked: {}", words(&*panic))));
         let splats = ctx.splats();
         tail = ctx.tail();
+        notes = ctx.notes.iter().map(|note| format!(", {note}")).collect();
         if env::var_os("KEEP").is_none() {
             ctx.remove_disks()?;
         }
@@ -89,13 +90,13 @@ fn one(scenario: &Scenario, bench: &Bench, seed: u64, dir: &Path) -> Report {
     match result {
         Ok(()) => Report {
             passed: true,
-            text: format!("PASS {name} ({time:.1} s)"),
+            text: format!("PASS {name} ({time:.1} s{notes})"),
         },
         Err(e) => {
             let again = format!("SEED={seed} cargo run --release -p qemu-tests -- test {name}");
             let logs = dir.display();
             let text =
-                format!("FAIL {name} ({time:.1} s)\n{e:#}\n{tail}logs: {logs}\nagain: {again}");
+                format!("FAIL {name} ({time:.1} s{notes})\n{e:#}\n{tail}logs: {logs}\nagain: {again}");
             Report {
                 passed: false,
                 text,
