@@ -9,7 +9,7 @@ use super::{
     mq::{Operations, TagSet},
     Limits, Member,
 };
-use crate::sys::{pb, sync::WaitQueue};
+use crate::sys::{module, pb, sync::WaitQueue};
 use core::{marker::PhantomData, ptr::NonNull};
 use kernel::{
     bindings,
@@ -107,7 +107,7 @@ impl<T: Operations> Disk<T> {
     const FOPS: bindings::block_device_operations = bindings::block_device_operations {
         open: Some(Self::open),
         release: Some(Self::release),
-        owner: crate::THIS_MODULE.as_ptr(),
+        owner: module::this_module(),
         ..pin_init::zeroed()
     };
 

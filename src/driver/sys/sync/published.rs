@@ -83,11 +83,11 @@ impl<T: Send + Sync + 'static> Published<T> {
         )?))
     }
 
-    /// Takes hold of the present value. `slot` is any number, best that of the hardware queue or
-    /// the CPU. Any context.
+    /// Takes hold of the present value. `slot` is best the number of the hardware queue; one that is too
+    /// large is as good as 0. Any context.
     pub fn enter(&self, slot: usize) -> Entered<T> {
         let inner = &*self.0;
-        let slot = slot % inner.counters.len();
+        let slot = if slot < inner.counters.len() { slot } else { 0 };
         loop {
             let phase = inner.phase.load(Relaxed);
             let place = (phase & 1) as usize;
