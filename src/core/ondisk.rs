@@ -230,7 +230,7 @@ impl Member {
 }
 
 /// All that is known of a volume; the same on every member.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(PartialEq, Eq, Debug, Default)]
 pub struct Superblock {
     pub version: u16,
     /// Features that an older restripe may ignore.
@@ -267,10 +267,63 @@ pub struct Superblock {
     pub mismatch_cnt: u64,
 }
 
+impl Clone for Superblock {
+    fn clone(&self) -> Self {
+        let mut new = Superblock::default();
+        new.copy_from(self);
+        new
+    }
+
+    fn clone_from(&mut self, other: &Self) {
+        self.copy_from(other);
+    }
+}
+
 impl Superblock {
-    /// Makes this one equal to `other`, in place.
+    /// Makes this one equal to `other`, field by field: never a whole one on the stack.
     pub fn copy_from(&mut self, other: &Superblock) {
-        self.clone_from(other);
+        let Superblock {
+            version,
+            compat,
+            ro_compat,
+            incompat,
+            writer,
+            created,
+            updated,
+            uuid,
+            name,
+            epoch,
+            generation,
+            clean,
+            logical_block,
+            volume_sectors,
+            sets,
+            ranges,
+            migration,
+            members,
+            mismatches,
+            mismatch_cnt,
+        } = self;
+        *version = other.version;
+        *compat = other.compat;
+        *ro_compat = other.ro_compat;
+        *incompat = other.incompat;
+        *writer = other.writer;
+        *created = other.created;
+        *updated = other.updated;
+        *uuid = other.uuid;
+        *name = other.name;
+        *epoch = other.epoch;
+        *generation = other.generation;
+        *clean = other.clean;
+        *logical_block = other.logical_block;
+        *volume_sectors = other.volume_sectors;
+        sets.clone_from(&other.sets);
+        ranges.clone_from(&other.ranges);
+        *migration = other.migration;
+        members.clone_from(&other.members);
+        mismatches.clone_from(&other.mismatches);
+        *mismatch_cnt = other.mismatch_cnt;
     }
 
     /// Empties this one in place.

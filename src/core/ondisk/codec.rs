@@ -16,7 +16,6 @@ use super::{
 };
 use crate::geometry::{Logical, MemberId, Physical, Range, Sectors, SlotId, MAX_MEMBERS};
 use crate::layout::Layout;
-use crate::list::List;
 use crate::placement::{Extent, Set};
 use crate::text::Text;
 
@@ -249,7 +248,10 @@ fn take(block: &Block, into: &mut Superblock) -> Result<(), &'static str> {
 
     into.sets.clear();
     for disk in rows(&block.sets, block.set_count)? {
-        into.sets.push(take_set(disk)?);
+        into.sets.push(Set::default());
+        if let Some(set) = into.sets.last_mut() {
+            take_set(disk, set)?;
+        }
     }
     into.ranges.clear();
     for disk in rows(&block.ranges, block.range_count)? {
@@ -271,8 +273,10 @@ fn take(block: &Block, into: &mut Superblock) -> Result<(), &'static str> {
         return Err("it has more members than this restripe takes");
     }
     for disk in rows(&block.members, block.member_count)? {
-        let member = take_member(disk)?;
-        into.members.push(member);
+        into.members.push(Member::default());
+        if let Some(member) = into.members.last_mut() {
+            take_member(disk, member)?;
+        }
     }
     Ok(())
 }
@@ -306,57 +310,52 @@ fn take_migration(block: &Block) -> Result<Option<Migration>, &'static str> {
     }))
 }
 
-fn take_set(disk: &DiskSet) -> Result<Set, &'static str> {
+#[inline(never)]
+fn take_set(disk: &DiskSet, set: &mut Set) -> Result<(), &'static str> {
     let Some(level) = level_from_code(disk.level.get()) else {
         return Err("a set has a level that is not known here");
     };
     if disk.algorithm.get() != algorithm_code(level) {
         return Err("a set is laid out in a way that is not known here");
     }
-    let mut extents = List::new();
+    set.layout = Layout {
+        level,
+        chunk: Sectors(u64::from(disk.chunk.get())),
+        slots: disk.slots,
+        slot_len: Sectors(disk.slot_len.get()),
+    };
+    set.resync = Logical(disk.resync.get());
     for disk in rows(&disk.extents, disk.extent_count)? {
-        extents.push(Extent {
+        set.extents.push(Extent {
             slot: SlotId(disk.slot),
             member: MemberId(disk.member),
             start: Physical(disk.start.get()),
             len: Sectors(disk.len.get()),
         });
     }
-    Ok(Set {
-        layout: Layout {
-            level,
-            chunk: Sectors(u64::from(disk.chunk.get())),
-            slots: disk.slots,
-            slot_len: Sectors(disk.slot_len.get()),
-        },
-        extents,
-        resync: Logical(disk.resync.get()),
-    })
+    Ok(())
 }
 
-fn take_member(disk: &DiskMember) -> Result<Member, &'static str> {
+#[inline(never)]
+fn take_member(disk: &DiskMember, member: &mut Member) -> Result<(), &'static str> {
     if disk.flags & !MEMBER_ADOPTED != 0 {
         return Err("a flag of a member is set that has no meaning");
     }
-    let mut regions = List::new();
+    member.uuid = Uuid(disk.uuid);
+    member.serial = text(&disk.serial)?;
+    member.device_sectors = Sectors(disk.device_sectors.get());
+    member.state = state_from_code(disk.state).ok_or("a member is in a state unknown here")?;
+    member.recovery = Logical(disk.recovery.get());
+    member.left_epoch = disk.left_epoch.get();
+    member.adopted = disk.flags & MEMBER_ADOPTED != 0;
     for disk in rows(&disk.regions, disk.region_count)? {
-        regions.push(Region {
+        member.regions.push(Region {
             kind: RegionKind::from_code(disk.kind.get()),
             start: Physical(disk.start.get()),
             len: Sectors(disk.len.get()),
         });
     }
-    Ok(Member {
-        uuid: Uuid(disk.uuid),
-        serial: text(&disk.serial)?,
-        device_sectors: Sectors(disk.device_sectors.get()),
-        state: state_from_code(disk.state)
-            .ok_or("a member is in a state that is not known here")?,
-        recovery: Logical(disk.recovery.get()),
-        left_epoch: disk.left_epoch.get(),
-        adopted: disk.flags & MEMBER_ADOPTED != 0,
-        regions,
-    })
+    Ok(())
 }
 
 fn rows<T>(table: &[T], count: u8) -> Result<&[T], &'static str> {

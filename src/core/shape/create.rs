@@ -4,7 +4,6 @@
 use super::{smallest, volume_of, whole_slot, NewMember, Stamp};
 use crate::geometry::{Logical, MemberId, Sectors};
 use crate::layout::{Layout, Level};
-use crate::list::List;
 use crate::ondisk::{MapRange, Superblock};
 use crate::placement::Set;
 use crate::refusal;
@@ -82,23 +81,19 @@ pub fn create(
             logical_block
         ));
     }
-    let mut set = Set {
-        layout,
-        extents: List::new(),
-        resync: Logical(layout.capacity().0),
-    };
-    if layout.level.is_redundant() && !wish.assume_clean {
-        set.resync = Logical::ZERO;
-    }
     into.reset();
+    into.sets.push(Set::default());
+    let synced = !layout.level.is_redundant() || wish.assume_clean;
+    let set = &mut into.sets[0];
+    set.layout = layout;
+    set.resync = match synced {
+        true => Logical(layout.capacity().0),
+        false => Logical::ZERO,
+    };
     for (index, member) in members.iter().enumerate() {
         let id = index as u8;
-        set.extents.push(whole_slot(
-            id,
-            MemberId(id),
-            &member.geometry,
-            layout.slot_len,
-        ));
+        let extent = whole_slot(id, MemberId(id), &member.geometry, layout.slot_len);
+        set.extents.push(extent);
         into.members.push(member.row());
     }
     into.uuid = stamp.uuid;
@@ -110,7 +105,6 @@ pub fn create(
     into.clean = true;
     into.logical_block = logical_block;
     into.volume_sectors = size;
-    into.sets.push(set);
     into.ranges.push(MapRange {
         start: Logical::ZERO,
         end: Logical(size.0),

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The first and the last superblock of a migration.
 
-use super::{slot_room, volume_of, whole_slot, Extents, NewMember};
+use super::{slot_room, volume_of, whole_slot, NewMember};
 use crate::footprint::overwrites;
 use crate::geometry::{Logical, MemberId, Physical, Range, Sectors, SlotId, MAX_MEMBERS};
 use crate::layout::{Layout, Level};
-use crate::list::List;
 use crate::ondisk::{
     MapRange, Member, MemberState, Migration, RegionKind, Superblock, Uuid, HEAD_LEN, UNIT,
 };
-use crate::placement::{Extent, Set};
+use crate::placement::{Extent, Set, MAX_EXTENTS};
 use crate::refusal;
 use crate::text::Refusal;
 
@@ -57,36 +56,34 @@ pub fn begin_migration(
 ) -> Result<(), Refusal> {
     let from = may_begin(now, wish)?;
     into.copy_from(now);
-    let source = into.sets[from];
-    let mut extents = source.extents;
     if wish.move_head {
-        extents = head_in_reserve(into, &extents);
+        move_head(into, from);
     }
-    let (target, smallest) = target_set(wish, &extents, into)?;
-    let volume = now.volume_sectors;
-    if target.layout.capacity() < volume {
-        let needed = volume.0.div_ceil(target.layout.data_slots());
-        return Err(refusal!(
-            ENOSPC,
-            "{} is too small: of every member {} bytes are needed and it has {}; use a larger one, or more members",
-            smallest,
-            Sectors(needed).round_up(target.layout.chunk).bytes(),
-            target.layout.slot_len.bytes()
-        ));
-    }
-    check_row(now, wish, &source, &target)?;
-    into.sets[from].extents = extents;
-    let to = into.sets.len() as u8;
-    if !into.sets.try_push(target) {
+    let to = into.sets.len();
+    if !into.sets.try_push(Set::default()) {
         return Err(refusal!(
             EBUSY,
             "the volume lies on as many sets as it can; wait until another migration is done"
         ));
     }
+    let smallest = make_target(wish, from, into)?;
+    let volume = now.volume_sectors;
+    let layout = into.sets[to].layout;
+    if layout.capacity() < volume {
+        let needed = volume.0.div_ceil(layout.data_slots());
+        return Err(refusal!(
+            ENOSPC,
+            "{} is too small: of every member {} bytes are needed and it has {}; use a larger one, or more members",
+            smallest,
+            Sectors(needed).round_up(layout.chunk).bytes(),
+            layout.slot_len.bytes()
+        ));
+    }
+    check_row(into, from, to)?;
     into.migration = Some(Migration {
         uuid: wish.uuid,
         source: from as u8,
-        target: to,
+        target: to as u8,
         ..Migration::default()
     });
     into.map_from_cursor();
@@ -140,38 +137,51 @@ fn may_begin(now: &Superblock, wish: &Wish<'_>) -> Result<usize, Refusal> {
     Ok(from)
 }
 
-/// The extents of a lone adopted member with its first 128 KiB in the reserve.
-fn head_in_reserve(superblock: &Superblock, extents: &Extents) -> Extents {
-    let mut moved = List::new();
-    for extent in extents {
-        let member = &superblock.members[usize::from(extent.member.0)];
+/// Puts the first 128 KiB of an adopted member's data in its reserve.
+#[inline(never)]
+fn move_head(into: &mut Superblock, set: usize) {
+    let members = &into.members;
+    let extents = &mut into.sets[set].extents;
+    let head_of = |extent: &Extent| {
+        let member = &members[usize::from(extent.member.0)];
         let at_start = extent.start == Physical::ZERO && extent.len > HEAD_LEN;
-        match member.region(RegionKind::Head) {
-            Some(head) if member.adopted && at_start => {
-                moved.push(Extent {
-                    start: head.start,
-                    len: HEAD_LEN,
-                    ..*extent
-                });
-                moved.push(Extent {
-                    start: Physical::ZERO + HEAD_LEN,
-                    len: extent.len - HEAD_LEN,
-                    ..*extent
-                });
-            }
-            _ => moved.push(*extent),
-        }
+        let head = member.region(RegionKind::Head);
+        head.filter(|_| member.adopted && at_start)
+    };
+    let found = extents
+        .iter()
+        .enumerate()
+        .find_map(|(index, extent)| Some((index, head_of(extent)?)));
+    let Some((index, head)) = found else {
+        return;
+    };
+    let whole = extents[index];
+    if !extents.try_push(Extent::default()) {
+        return;
     }
-    moved
+    extents[index..].rotate_right(1);
+    extents[index] = Extent {
+        start: head.start,
+        len: HEAD_LEN,
+        ..whole
+    };
+    extents[index + 1] = Extent {
+        start: Physical::ZERO + HEAD_LEN,
+        len: whole.len - HEAD_LEN,
+        ..whole
+    };
 }
 
-/// The target, its new members in the table already; and what its smallest member is called.
-fn target_set<'a>(
+/// Makes the last set of `into` the target, whose first slot is the source's, and
+/// puts its new members in the table; says what its smallest member is called.
+#[inline(never)]
+fn make_target<'a>(
     wish: &Wish<'a>,
-    old: &Extents,
+    from: usize,
     into: &mut Superblock,
-) -> Result<(Set, &'a str), Refusal> {
-    let mut smallest = ("the present member", Sectors(slot_room(old, SlotId(0)).0));
+) -> Result<&'a str, Refusal> {
+    let room = slot_room(&into.sets[from].extents, SlotId(0));
+    let mut smallest = ("the present member", Sectors(room.0));
     for member in wish.added {
         if member.geometry.data_len < smallest.1 {
             smallest = (member.name, member.geometry.data_len);
@@ -186,12 +196,14 @@ fn target_set<'a>(
             smallest.0
         ));
     }
-    let mut extents: Extents = List::new();
+    let to = into.sets.len() - 1;
+    into.sets[to].layout = layout;
     let mut left = layout.slot_len;
-    for extent in old {
+    for index in 0..into.sets[from].extents.len() {
+        let extent = into.sets[from].extents[index];
         let len = extent.len.min(left);
         if len > Sectors::ZERO {
-            extents.push(Extent { len, ..*extent });
+            add_extent(&mut into.sets[to], Extent { len, ..extent })?;
         }
         left = left - len;
     }
@@ -205,14 +217,20 @@ fn target_set<'a>(
         }
         let id = add_row(into, member)?;
         let extent = whole_slot(index as u8 + 1, id, &member.geometry, layout.slot_len);
-        extents.push(extent);
+        add_extent(&mut into.sets[to], extent)?;
     }
-    let set = Set {
-        layout,
-        extents,
-        resync: Logical::ZERO,
-    };
-    Ok((set, smallest.0))
+    Ok(smallest.0)
+}
+
+fn add_extent(set: &mut Set, extent: Extent) -> Result<(), Refusal> {
+    if set.extents.try_push(extent) {
+        return Ok(());
+    }
+    Err(refusal!(
+        ENOSPC,
+        "the slots would be in more than {} pieces; use fewer members",
+        MAX_EXTENTS
+    ))
 }
 
 /// Puts a new member in the first row that nobody has.
@@ -234,13 +252,14 @@ fn add_row(into: &mut Superblock, member: &NewMember<'_>) -> Result<MemberId, Re
 }
 
 /// Whether the least that can be moved at once fits the memory, and the stash where one is needed.
-fn check_row(now: &Superblock, wish: &Wish<'_>, source: &Set, target: &Set) -> Result<(), Refusal> {
+#[inline(never)]
+fn check_row(into: &Superblock, from: usize, to: usize) -> Result<(), Refusal> {
+    let (source, target) = (&into.sets[from], &into.sets[to]);
     let row = common_row(&source.layout, &target.layout);
     let stash_of = |member: &Member| member.region(RegionKind::Stash).map(|r| r.len - UNIT);
-    let olds = now.rows().filter_map(|(_, member)| stash_of(member));
-    let news = wish.added.iter().map(|m| m.geometry.stash_data());
-    let stash = olds.chain(news).min().unwrap_or(Sectors::ZERO);
-    if row > MAX_ROW || (row > stash && needs_stash(source, target, now.volume_sectors)) {
+    let stashes = into.rows().filter_map(|(_, member)| stash_of(member));
+    let stash = stashes.min().unwrap_or(Sectors::ZERO);
+    if row > MAX_ROW || (row > stash && needs_stash(source, target, into.volume_sectors)) {
         return Err(refusal!(
             ENOSPC,
             "{} bytes would have to be moved at once, where the memory takes {} and the stash {}; choose a smaller chunk or fewer members",
