@@ -15,6 +15,8 @@ use crate::vm::Vm;
 pub enum Accel {
     Kvm,
     Tcg,
+    /// TCG with a clock that counts instructions: one guest nanosecond is one instruction. One CPU only.
+    Counted,
 }
 
 /// A kernel that boots under KVM at all is up within two seconds; one that does not costs this once.
@@ -25,6 +27,16 @@ impl Accel {
         match self {
             Self::Kvm => "kvm",
             Self::Tcg => "tcg,thread=multi",
+            Self::Counted => "tcg,thread=single",
+        }
+    }
+
+    /// What else QEMU has to be told.
+    pub fn more_options(self) -> &'static [&'static str] {
+        match self {
+            Self::Kvm | Self::Tcg => &[],
+            // sleep=off: an idle guest's clock jumps to the next timer instead of waiting for it.
+            Self::Counted => &["-icount", "shift=0,sleep=off"],
         }
     }
 
@@ -32,6 +44,7 @@ impl Accel {
         match self {
             Self::Kvm => "kvm",
             Self::Tcg => "tcg",
+            Self::Counted => "counted",
         }
     }
 

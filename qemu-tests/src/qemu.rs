@@ -49,6 +49,7 @@ impl Machine {
             "-no-reboot",
         ]);
         command.args(["-display", "none", "-accel", self.accel.option()]);
+        command.args(self.accel.more_options());
         command.args([
             "-smp",
             &self.cpus.to_string(),
