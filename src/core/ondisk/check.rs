@@ -40,7 +40,7 @@ pub fn check(superblock: &Superblock) -> Found {
         "the volume has no size that is possible"
     );
     ensure!(
-        volume.bytes() % u64::from(block) == 0,
+        volume.bytes() & (u64::from(block) - 1) == 0,
         "the volume is not a whole number of logical blocks"
     );
     for (_, member) in superblock.rows() {
@@ -286,7 +286,8 @@ fn check_migration(superblock: &Superblock, migration: &Migration) -> Found {
             "a set of the migration can't hold the volume"
         );
         ensure!(
-            migration.cursor.0 == volume.0 || migration.cursor.0 % set.layout.stripe().0 == 0,
+            migration.cursor.0 == volume.0
+                || migration.cursor.round_down(set.layout.stripe()) == migration.cursor,
             "the migration's cursor lies within a stripe"
         );
     }

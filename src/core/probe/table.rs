@@ -16,17 +16,17 @@ const MAX_ENTRIES: u32 = 1024;
 /// Adds what partition table is there.
 pub(super) fn probe<B: Blocks>(view: &mut View<'_, B>, content: &mut Content) -> Result<(), Errno> {
     let mbr = mbr(view)?;
-    for block in [512, 4096] {
-        if let Some(claim) = gpt(view, block, 1)? {
+    for shift in [9, 12] {
+        if let Some(claim) = gpt(view, shift, 1)? {
             content.add(claim);
             return Ok(());
         }
     }
     if !content.is_known() {
         // Only a copy is left: it counts where nothing came after it.
-        for block in [512, 4096] {
-            let last = (view.end() / block).saturating_sub(1);
-            if let Some(claim) = gpt(view, block, last)? {
+        for shift in [9, 12] {
+            let last = (view.end() >> shift).saturating_sub(1);
+            if let Some(claim) = gpt(view, shift, last)? {
                 content.add(claim);
                 return Ok(());
             }
@@ -42,9 +42,10 @@ pub(super) fn probe<B: Blocks>(view: &mut View<'_, B>, content: &mut Content) ->
     Ok(())
 }
 
-/// A GPT whose header is in block `at`. Its end is behind the copy that belongs
+/// A GPT whose header is in block `at`, of `1 << shift` bytes. Its end is behind the copy that belongs
 /// behind the last usable block: header and entries.
-fn gpt<B: Blocks>(view: &mut View<'_, B>, block: u64, at: u64) -> Result<Option<Claim>, Errno> {
+fn gpt<B: Blocks>(view: &mut View<'_, B>, shift: u32, at: u64) -> Result<Option<Claim>, Errno> {
+    let block = 1u64 << shift;
     let Some(start) = at.checked_mul(block) else {
         return Ok(None);
     };
@@ -79,7 +80,7 @@ fn gpt<B: Blocks>(view: &mut View<'_, B>, block: u64, at: u64) -> Result<Option<
             last = last.max(view.le64(entry + 40)?);
         }
     }
-    let copy = 1 + (u64::from(count) * u64::from(size)).div_ceil(block);
+    let copy = 1 + ((u64::from(count) * u64::from(size) + block - 1) >> shift);
     let end = last
         .checked_add(1 + copy)
         .and_then(|blocks| sectors_of(blocks, block));

@@ -73,7 +73,8 @@ pub fn create(
             most.bytes()
         ));
     }
-    if size.bytes() % u64::from(logical_block) != 0 {
+    let block = Sectors::from_bytes(u64::from(logical_block));
+    if size.round_down(block) != size {
         return Err(refusal!(
             EINVAL,
             "{} bytes is not a whole number of logical blocks of {} bytes; give size= as one",

@@ -34,7 +34,8 @@ pub struct Wish<'a> {
 /// Data sectors of the smallest piece that is whole rows of both: what cursors lie on.
 pub fn common_row(source: &Layout, target: &Layout) -> Sectors {
     let (a, b) = (source.stripe().0, target.stripe().0);
-    Sectors(a / gcd(a, b) * b)
+    // No stripe is 0 sectors, so their divisor is none either.
+    Sectors(a.checked_div(gcd(a, b)).unwrap_or(a) * b)
 }
 
 fn gcd(a: u64, b: u64) -> u64 {
@@ -70,12 +71,12 @@ pub fn begin_migration(
     let volume = now.volume_sectors;
     let layout = into.sets[to].layout;
     if layout.capacity() < volume {
-        let needed = volume.0.div_ceil(layout.data_slots());
+        let needed = layout.used_below(Logical(volume.0));
         return Err(refusal!(
             ENOSPC,
             "{} is too small: of every member {} bytes are needed and it has {}; use a larger one, or more members",
             smallest,
-            Sectors(needed).round_up(layout.chunk).bytes(),
+            Sectors(needed.0).bytes(),
             layout.slot_len.bytes()
         ));
     }
