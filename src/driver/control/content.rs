@@ -1,40 +1,71 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a device holds before it comes in.
+//! What a device holds before it comes in, by the core's probe.
 
-use restripe_core::{geometry::Sectors, recover::Devices, refusal, text::Refusal};
-
-use super::{
-    device::Device,
-    disks::{new_superblock, Superblocks},
+use kernel::prelude::*;
+use restripe_core::{
+    geometry::{Physical, Sectors},
+    ondisk::Geometry,
+    probe::{adopt_check, new_member_check, probe, Blocks, Content, UNIT_SIZE},
+    refusal,
+    text::{Errno, Refusal},
 };
 
-impl Device<'_> {
-    /// Refuses a device that is a member of a volume, or was.
-    pub(super) fn refuse_member(&self) -> Result<(), Refusal> {
-        let mut superblock = new_superblock()?;
-        let mut disks = Superblocks::of(core::slice::from_ref(self))?;
-        for slot in 0..2 {
-            if disks.read_superblock(0, slot, &mut superblock).is_ok() {
-                return Err(refusal!(
-                    EEXIST,
-                    "{} is a member of the volume {} ({}); assemble that, or say force=1 to make it a new one",
-                    self.name,
-                    superblock.name,
-                    superblock.uuid
-                ));
-            }
+use super::{device::Device, disks, last_error::no_memory};
+use crate::sys::{block::Member, mem::Buffer};
+
+/// A device for the probe to read.
+struct Disk<'a> {
+    member: &'a Member,
+    buffer: Buffer,
+}
+
+impl Blocks for Disk<'_> {
+    fn sectors(&self) -> Sectors {
+        Sectors(self.member.sectors())
+    }
+
+    fn read(&mut self, at: Physical, into: &mut [u8]) -> Result<(), Errno> {
+        if !disks::read(self.member, at.0, &mut self.buffer, into.len()) {
+            return Err(Errno::EIO);
         }
+        into.copy_from_slice(&self.buffer.as_slice()[..into.len()]);
         Ok(())
     }
+}
 
-    /// Refuses a device whose content somebody may want.
-    pub(super) fn refuse_content(&self) -> Result<(), Refusal> {
-        self.refuse_member()
+impl Device<'_> {
+    #[inline(never)]
+    fn content(&self) -> Result<Content, Refusal> {
+        let mut disk = Disk {
+            member: &self.member,
+            buffer: Buffer::new(UNIT_SIZE).map_err(no_memory)?,
+        };
+        let mut unit = KBox::new([0; UNIT_SIZE], GFP_KERNEL).map_err(no_memory)?;
+        probe(&mut disk, &mut unit).map_err(|errno| Refusal {
+            errno,
+            ..refusal!(
+                EIO,
+                "{} can't be read where it would tell what it holds; see the kernel's log",
+                self.name
+            )
+        })
     }
 
-    /// Where the data of a device end that is to be adopted.
-    pub(super) fn content_end(&self, wanted: Option<Sectors>) -> Result<Sectors, Refusal> {
-        wanted.ok_or_else(|| refusal!(EINVAL, "{} needs size=", self.name))
+    /// Refuses a device that holds something known, unless it is to be overwritten all the same.
+    pub(super) fn refuse_content(&self, force: bool) -> Result<(), Refusal> {
+        if force {
+            return Ok(());
+        }
+        new_member_check(self.name, &self.content()?, force)
+    }
+
+    /// How long the volume is that the device becomes when it is adopted.
+    pub(super) fn adopted_size(
+        &self,
+        geometry: &Geometry,
+        wanted: Option<Sectors>,
+    ) -> Result<Sectors, Refusal> {
+        adopt_check(self.name, &self.content()?, geometry, wanted)
     }
 }

@@ -49,9 +49,7 @@ pub(super) fn as_new<'a>(
 ) -> Result<KVec<NewMember<'a>>, Refusal> {
     let mut members = KVec::with_capacity(devices.len(), GFP_KERNEL).map_err(no_memory)?;
     for device in devices {
-        if !force {
-            device.refuse_content()?;
-        }
+        device.refuse_content(force)?;
         members
             .push(device.as_new(false)?, GFP_KERNEL)
             .map_err(no_memory)?;

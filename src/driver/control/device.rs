@@ -12,6 +12,7 @@ use kernel::{
 use restripe_core::{
     geometry::Sectors,
     ondisk::{member_geometry, Name, Serial},
+    probe::UNIT_SIZE,
     refusal,
     shape::NewMember,
     text::Refusal,
@@ -74,6 +75,16 @@ impl<'a> Device<'a> {
     pub(super) fn as_new(&self, adopted: bool) -> Result<NewMember<'a>, Refusal> {
         if self.member.is_read_only() {
             return Err(write_protected(self.name));
+        }
+        // What lies on a member is placed, and read, in units of 4096 bytes.
+        if self.member.logical_block_size() > UNIT_SIZE as u32 {
+            return Err(refusal!(
+                EINVAL,
+                "{} has logical blocks of {} bytes and the largest that can be used are {}; choose another device",
+                self.name,
+                self.member.logical_block_size(),
+                UNIT_SIZE
+            ));
         }
         let geometry = member_geometry(self.sectors(), adopted).map_err(|refusal| {
             // Its sentence says what is wrong, and which device it is has to be said too.

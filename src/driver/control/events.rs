@@ -75,8 +75,8 @@ fn tell(running: &mut Running) -> Result {
     let migrate = CString::try_from_fmt(fmt!("RESTRIPE_MIGRATE_STATE={}", told.migrate_state))?;
     let array = CString::try_from_fmt(fmt!("RESTRIPE_ARRAY_STATE={}", told.array_state))?;
     let degraded = CString::try_from_fmt(fmt!("RESTRIPE_DEGRADED={}", told.degraded))?;
-    running
-        .volume
-        .with_disk(|disk| disk.uevent_change(&[&migrate, &array, &degraded]));
+    if let Some(disk) = running.volume.disk() {
+        disk.uevent_change(&[&migrate, &array, &degraded]);
+    }
     Ok(())
 }

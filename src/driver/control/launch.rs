@@ -43,7 +43,9 @@ pub(super) fn launch(
     match running(shared, &volume, module) {
         Ok(running) => {
             reservation.keep(running);
-            volume.with_disk(|disk| disk.uevent_change(&[]));
+            if let Some(disk) = volume.disk() {
+                disk.uevent_change(&[]);
+            }
             shared.note_change();
             Ok(())
         }

@@ -16,7 +16,6 @@ use kernel::{
 use restripe_core::{
     command,
     geometry::{Logical, MemberId, MemberMask},
-    ondisk::Superblock,
     refusal,
     text::Refusal,
 };
@@ -119,9 +118,8 @@ impl Files {
             GFP_KERNEL,
         )
         .map_err(no_files)?;
-        let node = volume
-            .with_disk(|disk| Kobject::new(disk, c"restripe", FILES, data.clone()))
-            .map_err(no_files)?;
+        let disk = volume.disk().ok_or(ENODEV).map_err(no_files)?;
+        let node = Kobject::new(&*disk, c"restripe", FILES, data.clone()).map_err(no_files)?;
         let folder = Kobject::new(&node, c"members", &[], data).map_err(no_files)?;
         let mut files = Files {
             members: KVec::new(),
@@ -135,12 +133,14 @@ impl Files {
 
     /// Makes folders for members that have come, and drops those of members that have gone.
     pub(super) fn follow_members(&mut self) -> Result {
-        let mut wanted = MemberMask::EMPTY;
-        self.volume.superblock(|sb: &Superblock| {
+        let wanted = self.volume.superblock(|sb| {
+            let mut mask = MemberMask::EMPTY;
             for (id, _) in sb.rows() {
-                wanted.insert(id);
+                mask.insert(id);
             }
+            mask
         });
+        let wanted = wanted.ok_or(ENODEV)?;
         self.members.retain(|(id, _)| wanted.has(*id));
         for id in wanted.iter() {
             if self.members.iter().any(|(there, _)| *there == id) {

@@ -69,7 +69,10 @@ impl Registry {
     /// The volume that holds the device with that number.
     pub(super) fn holder(&mut self, devt: u32) -> Option<Name> {
         self.running()
-            .find(|(_, running)| running.volume.holds(devt))
+            .find(|(_, running)| {
+                let members = running.volume.members().lock();
+                members.iter().flatten().any(|member| member.devt() == devt)
+            })
             .map(|(name, _)| *name)
     }
 
@@ -185,7 +188,8 @@ impl Drop for Reservation {
 pub(super) fn stop(registry: &Mutex<Registry>, name: &str) -> Result<(), Refusal> {
     let running = take(registry, name)?;
     // May wait for somebody who opens or closes it just now: no lock is held.
-    if running.volume.claim_stop().is_err() {
+    let claimed = running.volume.disk().is_none_or(|disk| disk.claim_stop().is_ok());
+    if !claimed {
         let mut registry = registry.lock();
         if let Some(entry) = registry.find(name) {
             entry.stage = Stage::Running(running);

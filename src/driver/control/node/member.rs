@@ -25,15 +25,11 @@ impl MemberNode {
 
     /// Shows something of the member's row; nothing once it has left the volume.
     fn row(&self, show: impl FnOnce(&Member) -> Result) -> Result {
-        let mut result = Err(ENODEV);
-        self.volume.superblock(|sb: &Superblock| {
-            if let Some(row) = sb.members.get(usize::from(self.id.0)) {
-                if row.is_used() {
-                    result = show(row);
-                }
-            }
+        let shown = self.volume.superblock(|sb| {
+            let row = sb.members.get(usize::from(self.id.0));
+            row.filter(|row| row.is_used()).map(show)
         });
-        result
+        shown.flatten().unwrap_or(Err(ENODEV))
     }
 }
 
@@ -58,10 +54,8 @@ fn show_dev(node: &MemberNode, page: &mut Page<'_>) -> Result {
 
 /// Its place in the set the volume is on, or else in the one it moves to, or `none`.
 fn show_slot(node: &MemberNode, page: &mut Page<'_>) -> Result {
-    let mut slot = None;
-    node.volume
-        .superblock(|sb: &Superblock| slot = slot_of(sb, node.id));
-    match slot {
+    let slot = node.volume.superblock(|sb| slot_of(sb, node.id));
+    match slot.flatten() {
         Some(slot) => line(page, slot.0),
         None => line(page, "none"),
     }

@@ -67,7 +67,7 @@ fn migrate(node: &Node, line: &[u8]) -> Result<KVec<u8>, Refusal> {
         Access::ReadWrite
     };
     let mut now = new_superblock()?;
-    node.volume.superblock(|sb: &Superblock| now.copy_from(sb));
+    node.volume.superblock(|sb| now.copy_from(sb));
     if now.migration.is_some() {
         return Err(refusal!(
             EBUSY,
@@ -98,7 +98,7 @@ fn migrate(node: &Node, line: &[u8]) -> Result<KVec<u8>, Refusal> {
         prepare(device, &member.geometry, next.uuid, member.uuid)?;
     }
     let present = seats(&devices, &members, &next)?;
-    node.volume.migrate(&next, present)?;
+    node.volume.migrate(&next, &present)?;
     Ok(plan.0)
 }
 

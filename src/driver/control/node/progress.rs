@@ -6,7 +6,6 @@ use kernel::prelude::*;
 use restripe_core::{
     command::{self, MigrateState, SyncRequest},
     engine::Event,
-    ondisk::Superblock,
     refusal,
     text::Refusal,
 };
@@ -99,13 +98,9 @@ pub(super) fn store_sync_speed_max(node: &Node, text: &[u8]) -> Result {
 
 /// A sector of the volume: that of the migration under way, or of the next one.
 pub(super) fn show_sync_max(node: &Node, page: &mut Page<'_>) -> Result {
-    let mut most = *node.next_sync_max.lock();
-    node.volume.superblock(|sb: &Superblock| {
-        if let Some(migration) = &sb.migration {
-            most = migration.sync_max;
-        }
-    });
-    match most {
+    let now = node.volume.superblock(|sb| sb.migration.map(|m| m.sync_max));
+    let next = *node.next_sync_max.lock();
+    match now.flatten().unwrap_or(next) {
         Some(sector) => line(page, sector.0),
         None => line(page, "max"),
     }
@@ -159,10 +154,9 @@ pub(super) fn store_sync_action(node: &Node, text: &[u8]) -> Result {
 
 /// Whether there are copies or parity to be checked, and nothing else is being done.
 fn checkable(node: &Node) -> Result<(), Refusal> {
-    let mut redundant = false;
-    node.volume.superblock(|sb: &Superblock| {
+    let redundant = node.volume.superblock(|sb| {
         let set = sb.sets.get(usize::from(sb.present_set()));
-        redundant = set.is_some_and(|set| set.layout.level.is_redundant());
+        set.is_some_and(|set| set.layout.level.is_redundant())
     });
     let status = node.volume.status();
     if status.migrate_state != "none" {
@@ -171,7 +165,7 @@ fn checkable(node: &Node) -> Result<(), Refusal> {
             "a migration is running; check when migrate_state says none"
         ));
     }
-    if !redundant {
+    if redundant == Some(false) {
         return Err(refusal!(
             EINVAL,
             "the volume has no copies and no parity, so there is nothing to compare; migrate to raid1 or raid5 first"

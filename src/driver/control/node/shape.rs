@@ -3,20 +3,18 @@
 //! What a volume is: its set, the one it moves to, its size and state.
 
 use kernel::prelude::*;
-use restripe_core::{command, ondisk::Superblock, placement::Set};
+use restripe_core::{command, placement::Set};
 
 use super::{line, Node};
 use crate::sys::sysfs::Page;
 
 /// Shows something of the set the volume is on.
 fn present(node: &Node, show: impl FnOnce(&Set) -> Result) -> Result {
-    let mut result = Err(ENODEV);
-    node.volume.superblock(|sb: &Superblock| {
-        if let Some(set) = sb.sets.get(usize::from(sb.present_set())) {
-            result = show(set);
-        }
+    let shown = node.volume.superblock(|sb| {
+        let set = sb.sets.get(usize::from(sb.present_set()));
+        set.map(show)
     });
-    result
+    shown.flatten().unwrap_or(Err(ENODEV))
 }
 
 /// Shows something of the set a migration moves to, or `none`.
@@ -25,17 +23,14 @@ fn target(
     page: &mut Page<'_>,
     show: impl FnOnce(&mut Page<'_>, &Set) -> Result,
 ) -> Result {
-    let mut result = Ok(());
-    node.volume.superblock(|sb: &Superblock| {
-        let set = sb
-            .migration
-            .and_then(|migration| sb.sets.get(usize::from(migration.target)));
-        result = match set {
+    let shown = node.volume.superblock(|sb| {
+        let migration = sb.migration.as_ref();
+        match migration.and_then(|m| sb.sets.get(usize::from(m.target))) {
             Some(set) => show(page, set),
             None => line(page, "none"),
-        };
+        }
     });
-    result
+    shown.unwrap_or(Err(ENODEV))
 }
 
 /// In bytes; 0 where the level has no chunks.
@@ -48,10 +43,8 @@ fn chunk_bytes(set: &Set) -> u64 {
 }
 
 pub(super) fn show_uuid(node: &Node, page: &mut Page<'_>) -> Result {
-    let mut result = Ok(());
-    node.volume
-        .superblock(|sb: &Superblock| result = line(page, sb.uuid));
-    result
+    let shown = node.volume.superblock(|sb| line(page, sb.uuid));
+    shown.unwrap_or(Err(ENODEV))
 }
 
 pub(super) fn show_level(node: &Node, page: &mut Page<'_>) -> Result {
@@ -97,20 +90,16 @@ pub(super) fn show_degraded(node: &Node, page: &mut Page<'_>) -> Result {
 
 /// In sectors.
 pub(super) fn show_mismatch_cnt(node: &Node, page: &mut Page<'_>) -> Result {
-    let mut count = 0;
-    node.volume
-        .superblock(|sb: &Superblock| count = sb.mismatch_cnt);
-    line(page, count)
+    let shown = node.volume.superblock(|sb| line(page, sb.mismatch_cnt));
+    shown.unwrap_or(Err(ENODEV))
 }
 
 /// A range a line: its first sector and its length in sectors.
 pub(super) fn show_mismatches(node: &Node, page: &mut Page<'_>) -> Result {
-    let mut result = Ok(());
-    node.volume.superblock(|sb: &Superblock| {
-        for range in &sb.mismatches {
-            let shown = line(page, format_args!("{} {}", range.start.0, range.len().0));
-            result = result.and(shown);
-        }
+    let shown = node.volume.superblock(|sb| {
+        sb.mismatches.iter().try_for_each(|range| {
+            line(page, format_args!("{} {}", range.start.0, range.len().0))
+        })
     });
-    result
+    shown.unwrap_or(Err(ENODEV))
 }
