@@ -11,6 +11,7 @@ pub mod mem;
 pub mod module;
 pub mod parity;
 mod pb;
+pub mod random;
 pub mod sync;
 pub mod sysfs;
 pub mod time;
