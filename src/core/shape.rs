@@ -52,13 +52,22 @@ impl NewMember<'_> {
         }
     }
 
-    /// Zoned devices can't be written where restripe has to.
-    fn check_zones(&self) -> Result<(), Refusal> {
+    /// Devices that can't be written where, and as finely as, restripe has to.
+    fn check_device(&self) -> Result<(), Refusal> {
         if self.zoned {
             return Err(refusal!(
                 EOPNOTSUPP,
                 "{} is a zoned device and restripe can't use those; choose another one",
                 self.name
+            ));
+        }
+        if u64::from(self.logical_block) > UNIT.bytes() {
+            return Err(refusal!(
+                EINVAL,
+                "{} has logical blocks of {} bytes and restripe can't use more than {}; choose another device",
+                self.name,
+                self.logical_block,
+                UNIT.bytes()
             ));
         }
         Ok(())

@@ -31,7 +31,7 @@ pub fn check(superblock: &Superblock) -> Found {
     ensure!(!superblock.uuid.is_nil(), "the volume has no uuid");
     let block = superblock.logical_block;
     ensure!(
-        block.is_power_of_two() && (512..=65536).contains(&block),
+        block.is_power_of_two() && (512..=4096).contains(&block),
         "the logical block size is not one a device can have"
     );
     let volume = superblock.volume_sectors;

@@ -50,7 +50,7 @@ pub fn create(
     members: &[NewMember<'_>],
 ) -> Result<(), Refusal> {
     for member in members {
-        member.check_zones()?;
+        member.check_device()?;
     }
     // Layout::new refuses too many of them; a u8 holds one too many just as well.
     let slots = members.len().min(usize::from(u8::MAX)) as u8;

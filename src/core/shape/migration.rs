@@ -124,7 +124,7 @@ fn may_begin(now: &Superblock, wish: &Wish<'_>) -> Result<usize, Refusal> {
         }
     }
     for member in wish.added {
-        member.check_zones()?;
+        member.check_device()?;
         if member.logical_block > now.logical_block {
             return Err(refusal!(
                 EINVAL,

@@ -179,6 +179,28 @@ fn shapes_that_cannot_be_are_refused() {
 }
 
 #[test]
+fn logical_blocks_larger_than_a_unit_are_refused() {
+    let coarse = NewMember {
+        logical_block: 8192,
+        ..blank(1, mib(64))
+    };
+    let raid1 = CreateWish {
+        level: Level::Raid1,
+        ..WISH
+    };
+    refused(
+        create(&raid1, &[blank(0, mib(64)), coarse]),
+        Errno::EINVAL,
+        &["vdb", "8192", "4096"],
+    );
+    refused(
+        migrate(&adopted(), &wish(Level::Raid1, &[coarse])),
+        Errno::EINVAL,
+        &["vdb", "8192"],
+    );
+}
+
+#[test]
 fn logical_blocks_are_the_largest_of_all() {
     let members = [
         blank(0, mib(64)),
