@@ -5,6 +5,8 @@
 
 mod buffer;
 mod pool;
+mod zeroed;
 
 pub use buffer::{Buffer, Slice, SliceMut, MAX_BUFFER};
 pub use pool::Pool;
+pub use zeroed::{zeroed, Zeroed};

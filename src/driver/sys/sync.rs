@@ -3,11 +3,13 @@
 //! What `kernel::sync` lacks: a lock for interrupt context, a wait queue, and [`Published`], a
 //! value read at next to no cost and replaced with all its readers gone.
 
+mod epochs;
 mod padded;
 mod published;
 mod spin_lock_irq;
 mod wait;
 
+pub use epochs::{Entered as EnteredEpoch, Epochs, EPOCHS};
 pub use padded::Padded;
 pub use published::{Entered, Published};
 pub use spin_lock_irq::{IrqBackend, SpinLockIrq};

@@ -264,6 +264,17 @@ impl<T: Operations> OwnedRequest<T> {
         unsafe { queue.enqueue_raw((*pdu.as_ptr()).core.work.get()) };
     }
 
+    /// [`OwnedRequest::enqueue`] to a work queue of what the requests of the disk share. Any context.
+    pub fn enqueue_by(self, queue: impl for<'a> FnOnce(&'a T::QueueData) -> &'a WorkQueue) {
+        let pdu = self.pdu();
+        let _ = ManuallyDrop::new(self).0;
+        // SAFETY: The request was taken over from `self`, and keeps the queue's data until it ends.
+        let shared = unsafe { pdu_queue_data::<T>(pdu) };
+        let queue = queue(&shared);
+        // SAFETY: As in `enqueue`.
+        unsafe { queue.enqueue_raw((*pdu.as_ptr()).core.work.get()) };
+    }
+
     /// Sends what `f` puts into the batch; [`Operations::io_done`] is called when all of it is
     /// complete, perhaps before this returns. *Task* or *queue* context.
     pub fn submit<F>(self, f: F)
@@ -299,6 +310,16 @@ impl<T: Operations> OwnedRequest<T> {
         // SAFETY: The core is at the start of the private data, and the request was given up.
         T::work(unsafe { Self::from_raw(Pdu::<T>::request(core.cast())) });
     }
+}
+
+/// What the requests of the disk share.
+///
+/// # Safety
+///
+/// `pdu` is that of a request that does not end as long as the borrow lasts.
+unsafe fn pdu_queue_data<'a, T: Operations>(pdu: NonNull<Pdu<T>>) -> ArcBorrow<'a, T::QueueData> {
+    // SAFETY: By the caller's contract; `Disk` set it from an `Arc<T::QueueData>`.
+    unsafe { ArcBorrow::from_raw((*(*Pdu::request(pdu)).q).queuedata.cast()) }
 }
 
 impl<T: Operations> Deref for OwnedRequest<T> {

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Requests of a volume: admitted under its map, sent to members, answered.
+//!
+//! Reads, and writes of levels without parity, are cloned to their members in the submitter's
+//! context. What needs arithmetic goes on in a worker when its reads are done ([`parity`]); what
+//! is rare (gaps of a migration, errors, missing members) is done by a worker from start to end
+//! ([`slow`]). Whoever waits holds no map, so that a new one can always be published and drained.
+
+mod flush;
+mod parity;
+mod plain;
+mod read;
+mod slow;
+mod transfer;
+mod write;
+
+pub use parity::ParityOp;
+pub use slow::Kit;
+pub use transfer::{send_reads, send_writes, BufferData, Cutter, KernelXor, Source};
+
+use kernel::prelude::*;
+use kernel::sync::{
+    atomic::{Atomic, Relaxed},
+    Arc, ArcBorrow,
+};
+use restripe_core::admit::Route;
+use restripe_core::engine::Event;
+use restripe_core::geometry::{Logical, MemberMask, Range, Sectors};
+
+use crate::sys::block::bio::Outcome;
+use crate::sys::block::mq::{Operations, OwnedRequest, Request};
+use crate::sys::block::{Op, Status};
+use crate::sys::sync::EnteredEpoch;
+use crate::volume::{Keys, View, Volume};
+
+/// The volumes' operations.
+pub struct Queue;
+
+/// Where a request is on its way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// To be admitted: new, or anew after waiting.
+    Admit,
+    /// A read by clones.
+    Read,
+    /// A write by clones.
+    Plain,
+    /// A discard or zeroing by members.
+    Dataless,
+    Flush,
+    /// Reads of a round of parity pieces; then its arithmetic.
+    ParityReads,
+    ParityWrites,
+    /// It failed at members, and the engine has to know.
+    Faulted,
+    /// To be read by a worker, from wherever it can be.
+    SlowRead,
+    /// To be written by a worker, step by step.
+    SlowWrite,
+}
+
+/// What belongs to a request; one for each tag.
+pub struct Io {
+    /// Its name in the range lock.
+    id: u64,
+    view: Option<EnteredEpoch<View>>,
+    /// What it holds, or waits for, of the range lock.
+    pub locked: Option<Keys>,
+    stage: Stage,
+    /// The one set that it goes to.
+    route: Route,
+    /// Members at which it failed.
+    pub failed: MemberMask,
+    parity: Option<KBox<ParityOp>>,
+}
+
+static IDS: Atomic<u64> = Atomic::new(0);
+
+impl Operations for Queue {
+    type QueueData = Volume;
+    type RequestData = Io;
+
+    fn new_request_data() -> Result<Io> {
+        Ok(Io {
+            id: IDS.fetch_add(1, Relaxed),
+            view: None,
+            locked: None,
+            stage: Stage::Admit,
+            route: Route::Source,
+            failed: MemberMask::EMPTY,
+            parity: None,
+        })
+    }
+
+    fn queue_rq(volume: ArcBorrow<'_, Volume>, rq: OwnedRequest<Queue>) {
+        admit(&volume, rq);
+    }
+
+    fn io_done(rq: OwnedRequest<Queue>, outcome: Outcome) {
+        match rq.data().stage {
+            Stage::Read => read::done(rq, outcome),
+            Stage::Plain => plain::done(rq, outcome),
+            Stage::Dataless => plain::dataless_done(rq, outcome),
+            Stage::Flush => flush::done(rq, outcome),
+            Stage::ParityReads => parity::reads_done(rq, outcome),
+            Stage::ParityWrites => parity::writes_done(rq, outcome),
+            // These do their I/O by themselves.
+            Stage::Admit | Stage::Faulted | Stage::SlowRead | Stage::SlowWrite => {
+                finish(rq, Status::IOERR)
+            }
+        }
+    }
+
+    fn work(rq: OwnedRequest<Queue>) {
+        let volume: Arc<Volume> = rq.queue_data().into();
+        match rq.data().stage {
+            Stage::Faulted => park_faulted(&volume, rq),
+            Stage::SlowRead => slow::read(&volume, rq),
+            Stage::SlowWrite => slow::write(&volume, rq),
+            Stage::ParityReads => parity::calculate(&volume, rq),
+            Stage::ParityWrites => parity::round(&volume, rq),
+            _ => admit(&volume, rq),
+        }
+    }
+}
+
+/// Begins with a request, or begins anew.
+fn admit(volume: &Volume, rq: OwnedRequest<Queue>) {
+    match rq.op() {
+        Op::Read => read::admit(volume, rq),
+        Op::Write | Op::Discard | Op::WriteZeroes => write::admit(volume, rq),
+        Op::Flush => flush::admit(volume, rq),
+        Op::Other => rq.end(Status::NOTSUPP),
+    }
+}
+
+/// The sectors of the volume that a request is about.
+fn range_of(rq: &Request<Queue>) -> Range {
+    let start = Logical(rq.sector());
+    Range {
+        start,
+        end: start + Sectors(u64::from(rq.sectors())),
+    }
+}
+
+/// Members among the tags that failed.
+fn failed_members(outcome: &Outcome) -> MemberMask {
+    // CAST: Tags are members' numbers, of which there are 32.
+    MemberMask(outcome.failed as u32)
+}
+
+/// Lets go of all that a request has, and answers it. Any context.
+fn finish(mut rq: OwnedRequest<Queue>, status: Status) {
+    let io = rq.data_mut();
+    io.stage = Stage::Admit;
+    io.failed = MemberMask::EMPTY;
+    io.view = None;
+    let (id, locked, parity) = (io.id, io.locked.take(), io.parity.take());
+    if locked.is_some() || parity.is_some() {
+        let volume = rq.queue_data();
+        if locked.is_some() {
+            volume.unlock(id);
+        }
+        if let Some(op) = parity {
+            volume.put_parity(op);
+        }
+    }
+    rq.end(status);
+}
+
+/// A write or flush failed at `members`: it keeps its range and waits until the engine says what
+/// becomes of them. Any context.
+fn fault(mut rq: OwnedRequest<Queue>, members: MemberMask) {
+    if members.is_empty() {
+        // No member's fault.
+        return finish(rq, Status::IOERR);
+    }
+    let io = rq.data_mut();
+    io.stage = Stage::Faulted;
+    io.failed = members;
+    io.view = None;
+    let parity = io.parity.take();
+    let volume = rq.queue_data();
+    if let Some(op) = parity {
+        volume.put_parity(op);
+    }
+    for member in members.iter() {
+        volume.count_write_error(member);
+    }
+    rq.enqueue_by(Volume::workers);
+}
+
+/// Tells the engine, and waits for it.
+fn park_faulted(volume: &Volume, mut rq: OwnedRequest<Queue>) {
+    let io = rq.data_mut();
+    io.stage = Stage::Admit;
+    let members = io.failed;
+    // First it waits, then the engine is told: its answer comes to all who wait.
+    if let Some(rq) = volume.faulted().put(rq, || !volume.is_failed()) {
+        return finish(rq, Status::IOERR);
+    }
+    volume.post(Event::Faulted { members });
+}
+
+/// Answers a request that waited for the engine with an error.
+pub fn fail(rq: OwnedRequest<Queue>) {
+    finish(rq, Status::IOERR);
+}
+
+/// The map changed, or a member's fault is settled: begins anew.
+pub fn again(mut rq: OwnedRequest<Queue>, volume: &Volume) {
+    rq.data_mut().failed = MemberMask::EMPTY;
+    rq.enqueue(volume.workers());
+}

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Writes of parity levels, under their range's lock, in rounds: as many pieces at once as the
+//! scratch memory holds. Reads are sent by the submitter; arithmetic and writes follow in a worker
+//! when they are done, or at once where nothing had to be read.
+
+use kernel::prelude::*;
+use restripe_core::geometry::{MemberMask, Range};
+use restripe_core::placement::Set;
+use restripe_core::stripe::{self, parity_pieces, plan_parity_into, Plan};
+
+use super::transfer::{send_reads, send_writes, Cutter, KernelXor, RequestData, Source};
+use super::{failed_members, fault, finish, range_of, Io, Queue, Stage};
+use crate::sys::block::bio::Outcome;
+use crate::sys::block::mq::OwnedRequest;
+use crate::sys::block::Status;
+use crate::sys::mem::Buffer;
+use crate::volume::Volume;
+
+/// What a parity write works with.
+pub struct ParityOp {
+    /// Whether it is of those with much scratch.
+    pub large: bool,
+    scratch: Buffer,
+    work: Work,
+}
+
+/// How far it is.
+struct Work {
+    /// The round's plan, if it has only one piece; else room to make each plan again.
+    plan: Plan,
+    is_kept: bool,
+    /// Pieces done in earlier rounds.
+    done: usize,
+    /// Pieces of this round.
+    pieces: usize,
+    is_last: bool,
+}
+
+impl ParityOp {
+    /// With so many bytes of scratch.
+    pub fn new(bytes: usize, large: bool) -> Result<Self> {
+        Ok(ParityOp {
+            large,
+            scratch: Buffer::new(bytes)?,
+            work: Work {
+                plan: Plan::default(),
+                is_kept: false,
+                done: 0,
+                pieces: 0,
+                is_last: false,
+            },
+        })
+    }
+}
+
+impl Work {
+    /// Sees what the next round takes. Says whether it has to read; None: too much is missing.
+    fn plan(&mut self, set: &Set, alive: MemberMask, range: Range, room: usize) -> Option<bool> {
+        let (mut used, mut reads) = (0, false);
+        (self.pieces, self.is_last) = (0, true);
+        for piece in parity_pieces(set, alive, range).skip(self.done) {
+            plan_parity_into(set, alive, &piece, &mut self.plan)?;
+            let need = self.plan.scratch().bytes() as usize;
+            if self.pieces > 0 && used + need > room {
+                self.is_last = false;
+                break;
+            }
+            used += need;
+            self.pieces += 1;
+            reads |= !self.plan.reads.is_empty();
+        }
+        self.is_kept = self.pieces == 1 && self.is_last;
+        Some(reads)
+    }
+
+    /// Calls `f` with every plan of the round and where its scratch begins.
+    fn for_each(
+        &mut self,
+        set: &Set,
+        alive: MemberMask,
+        range: Range,
+        mut f: impl FnMut(&Plan, usize),
+    ) {
+        if self.is_kept {
+            return f(&self.plan, 0);
+        }
+        let mut base = 0;
+        let pieces = parity_pieces(set, alive, range);
+        for piece in pieces.skip(self.done).take(self.pieces) {
+            // It was made before, under the same map.
+            if plan_parity_into(set, alive, &piece, &mut self.plan).is_some() {
+                f(&self.plan, base);
+                base += self.plan.scratch().bytes() as usize;
+            }
+        }
+    }
+}
+
+/// Begins an admitted write.
+pub(super) fn start(volume: &Volume, mut rq: OwnedRequest<Queue>) {
+    let range = range_of(&rq);
+    let io = rq.data_mut();
+    io.stage = Stage::Admit;
+    // Without a hold on the map while it waits for scratch.
+    let Some(view) = io.view.take() else {
+        return finish(rq, Status::IOERR);
+    };
+    let layout = &view.set(io.route).layout;
+    let small = range.len() <= layout.locate(range.start).run
+        && range.len().bytes() * (layout.data_slots() + 1) <= super::super::volume::SMALL_SCRATCH;
+    let Some((mut op, mut rq)) = volume.parity_ops(!small).take_for(rq) else {
+        return;
+    };
+    op.work.done = 0;
+    let io = rq.data_mut();
+    io.parity = Some(op);
+    io.view = Some(view);
+    round(volume, rq);
+}
+
+/// Begins a round. *Task* or *queue* context.
+pub(super) fn round(volume: &Volume, mut rq: OwnedRequest<Queue>) {
+    let range = range_of(&rq);
+    let Io {
+        view: Some(view),
+        parity: Some(op),
+        route,
+        stage,
+        ..
+    } = rq.data_mut()
+    else {
+        return finish(rq, Status::IOERR);
+    };
+    let room = op.scratch.len();
+    *stage = Stage::ParityReads;
+    match op.work.plan(view.set(*route), view.map.alive, range, room) {
+        None => finish(rq, Status::IOERR),
+        Some(false) => calculate(volume, rq),
+        Some(true) => rq.submit(|_, io, batch| {
+            let Io {
+                view: Some(view),
+                parity: Some(op),
+                route,
+                ..
+            } = io
+            else {
+                return;
+            };
+            let view = &**view;
+            let ParityOp { scratch, work, .. } = &mut **op;
+            let mut cutter = Cutter::new(scratch);
+            work.for_each(view.set(*route), view.map.alive, range, |plan, base| {
+                send_reads(plan, base, &mut cutter, |id| view.member(id), batch);
+            });
+        }),
+    }
+}
+
+pub(super) fn reads_done(rq: OwnedRequest<Queue>, outcome: Outcome) {
+    if outcome.is_ok() {
+        return rq.enqueue_by(Volume::workers);
+    }
+    let members = failed_members(&outcome);
+    for member in members.iter() {
+        rq.queue_data().count_read_error(member);
+    }
+    let io = rq.data();
+    let bearable = io
+        .view
+        .as_ref()
+        .is_some_and(|view| view.set(io.route).survives(view.map.alive & !members));
+    if bearable {
+        fault(rq, members);
+    } else {
+        // Nothing was written yet that the rest of the row does not know of.
+        finish(rq, Status::IOERR);
+    }
+}
+
+/// What had to be read is there: makes the new contents, and sends them. *Task* or *queue* context.
+pub(super) fn calculate(_volume: &Volume, mut rq: OwnedRequest<Queue>) {
+    let range = range_of(&rq);
+    let Some(mut op) = rq.data_mut().parity.take() else {
+        return finish(rq, Status::IOERR);
+    };
+    if let Some(view) = &rq.data().view {
+        let ParityOp { scratch, work, .. } = &mut *op;
+        let set = view.set(rq.data().route);
+        work.for_each(set, view.map.alive, range, |plan, base| {
+            let scratch = &mut scratch.as_mut_slice()[base..];
+            stripe::calculate(plan, scratch, &mut RequestData(&rq), &KernelXor);
+        });
+    }
+    let io = rq.data_mut();
+    io.parity = Some(op);
+    io.stage = Stage::ParityWrites;
+    rq.submit(|rq, io, batch| {
+        let Io {
+            view: Some(view),
+            parity: Some(op),
+            route,
+            ..
+        } = io
+        else {
+            return;
+        };
+        let view = &**view;
+        let ParityOp { scratch, work, .. } = &mut **op;
+        let (scratch, flags) = (&*scratch, rq.flags().for_member());
+        let data = Source::Request(rq);
+        work.for_each(view.set(*route), view.map.alive, range, |plan, base| {
+            send_writes(
+                plan,
+                (scratch, base),
+                data,
+                flags,
+                |id| view.member(id),
+                batch,
+            );
+        });
+    });
+}
+
+pub(super) fn writes_done(mut rq: OwnedRequest<Queue>, outcome: Outcome) {
+    if !outcome.is_ok() {
+        return fault(rq, failed_members(&outcome));
+    }
+    let Some(op) = &mut rq.data_mut().parity else {
+        return finish(rq, Status::IOERR);
+    };
+    op.work.done += op.work.pieces;
+    if op.work.is_last {
+        return finish(rq, Status::OK);
+    }
+    rq.enqueue_by(Volume::workers);
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Requests that a worker carries out from start to end, waiting for each step: reads that need
+//! another place than their first, and writes of a gap, of zeroes, or across several routes.
+
+mod read;
+mod write;
+
+pub(super) use read::read;
+pub(super) use write::write;
+
+use kernel::prelude::*;
+use restripe_core::geometry::MemberMask;
+use restripe_core::stripe::Plan;
+
+use crate::sys::mem::Buffer;
+
+/// Bytes of a piece that is copied before it is written.
+const BOUNCE: usize = 256 << 10;
+
+/// The memory that one such request needs.
+pub struct Kit {
+    plan: Plan,
+    scratch: Buffer,
+    bounce: Buffer,
+}
+
+impl Kit {
+    /// With so many bytes of scratch.
+    pub fn new(scratch: usize) -> Result<Self> {
+        Ok(Kit {
+            plan: Plan::default(),
+            scratch: Buffer::new(scratch)?,
+            bounce: Buffer::new(BOUNCE)?,
+        })
+    }
+}
+
+/// Why a step was not done.
+enum Failure {
+    /// These members failed.
+    Members(MemberMask),
+    /// Too much is missing.
+    Lost,
+    /// The map changed under way.
+    Stale,
+}

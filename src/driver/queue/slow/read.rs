@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Reads from wherever the data still can be had: another copy, the rest of the stripe, the
+//! source in a gap, the memory of a window.
+
+use restripe_core::admit::Route;
+use restripe_core::geometry::{Logical, MemberMask, Range, Sectors};
+use restripe_core::placement::{Place, Set};
+use restripe_core::stripe::{self, plan_rebuild, Read};
+
+use super::super::transfer::{send_reads, Cutter, KernelXor, RequestData};
+use super::super::{failed_members, finish, range_of, Queue, Stage};
+use super::{Failure, Kit};
+use crate::sys::block::bio;
+use crate::sys::block::mq::{OwnedRequest, Request};
+use crate::sys::block::Status;
+use crate::sys::sync::EnteredEpoch;
+use crate::volume::{View, Volume};
+
+/// Reads the request, by a worker.
+pub(in crate::queue) fn read(volume: &Volume, mut rq: OwnedRequest<Queue>) {
+    loop {
+        let Some((mut back, view)) = enter(volume, rq) else {
+            return;
+        };
+        let result = read_all(volume, &view, &back, back.data().failed);
+        drop(view);
+        match result {
+            Ok(()) => return finish(back, Status::OK),
+            Err(Failure::Members(members)) => {
+                let io = back.data_mut();
+                let new = members & !io.failed;
+                io.failed = io.failed | members;
+                for member in members.iter() {
+                    volume.count_read_error(member);
+                }
+                if new.is_empty() {
+                    return finish(back, Status::IOERR);
+                }
+                rq = back;
+            }
+            Err(Failure::Stale) => rq = back,
+            Err(Failure::Lost) => return finish(back, Status::IOERR),
+        }
+    }
+}
+
+/// Enters the map, with the range locked if some of it has to be rebuilt: a stripe must not be
+/// seen half written. Or the request waits, and comes again.
+fn enter(
+    volume: &Volume,
+    mut rq: OwnedRequest<Queue>,
+) -> Option<(OwnedRequest<Queue>, EnteredEpoch<View>)> {
+    let range = range_of(&rq);
+    loop {
+        let view = volume.enter(rq.hw_queue());
+        let io = rq.data_mut();
+        io.stage = Stage::SlowRead;
+        if !is_rebuilt(&view, range, io.failed) {
+            return Some((rq, view));
+        }
+        let keys = view.map.rebuild_lock_range(range);
+        match io.locked {
+            Some(held) if held == keys => return Some((rq, view)),
+            Some(_) => {
+                io.locked = None;
+                volume.unlock(io.id);
+            }
+            None => {
+                let id = io.id;
+                rq = volume.locks().lock(keys, id, rq)?;
+                if view.is_current() {
+                    return Some((rq, view));
+                }
+            }
+        }
+    }
+}
+
+/// Whether any of the range has to be rebuilt from the rest of its stripe.
+fn is_rebuilt(view: &View, range: Range, avoid: MemberMask) -> bool {
+    let mut x = range.start;
+    while x < range.end {
+        let (route, end) = view.route_read(x);
+        let end = end.min(range.end);
+        if route == Route::Window {
+            x = end;
+            continue;
+        }
+        match stripe::read(view.set(route), view.map.alive & !avoid, x, end - x) {
+            Read::Rebuild(_) => return true,
+            Read::Direct(place) => x += place.run,
+            Read::Lost(run) => x += run,
+        }
+    }
+    false
+}
+
+fn read_all(
+    volume: &Volume,
+    view: &View,
+    rq: &Request<Queue>,
+    avoid: MemberMask,
+) -> Result<(), Failure> {
+    let range = range_of(rq);
+    let mut x = range.start;
+    while x < range.end {
+        let (route, end) = view.route_read(x);
+        let mut end = end.min(range.end);
+        if route == Route::Window {
+            x = from_window(volume, rq, Range::new(x, end))?;
+            continue;
+        }
+        let durable = view.cursor().durable;
+        let in_gap = route == Route::Target && x >= durable;
+        if route == Route::Target && !in_gap {
+            end = end.min(durable);
+        }
+        let to = x - range.start;
+        let run = match from_set(volume, view, view.set(route), rq, (x, end - x, to), avoid) {
+            // I3: what the target does not give, the source still has.
+            Err(_) if in_gap => {
+                let source = &view.map.source;
+                from_set(
+                    volume,
+                    view,
+                    source,
+                    rq,
+                    (x, end - x, to),
+                    MemberMask::EMPTY,
+                )?
+            }
+            result => result?,
+        };
+        x += run;
+    }
+    Ok(())
+}
+
+/// Answers a range from the memory of the window that is being rewritten.
+fn from_window(volume: &Volume, rq: &Request<Queue>, range: Range) -> Result<Logical, Failure> {
+    // If it is no more, then a newer cursor says where its data are now.
+    let window = volume.window().ok_or(Failure::Stale)?;
+    let start = range_of(rq).start;
+    window.for_each_run(range, |x, len| {
+        // CAST: A request is shorter than 4 GiB.
+        rq.copy_in((x - start).bytes() as u32, window.bytes(x, len));
+    });
+    Ok(range.end)
+}
+
+/// Reads the first run of `len` sectors from `x` on to `to` sectors into the request.
+fn from_set(
+    volume: &Volume,
+    view: &View,
+    set: &Set,
+    rq: &Request<Queue>,
+    (x, len, to): (Logical, Sectors, Sectors),
+    avoid: MemberMask,
+) -> Result<Sectors, Failure> {
+    match stripe::read(set, view.map.alive & !avoid, x, len) {
+        Read::Direct(place) => direct(view, rq, place, to),
+        Read::Rebuild(run) => rebuild(volume, view, set, rq, (x, run, to)),
+        // Perhaps what failed was another place on that member.
+        Read::Lost(_) => match stripe::read(set, view.map.alive, x, len) {
+            Read::Direct(place) => direct(view, rq, place, to),
+            Read::Rebuild(_) | Read::Lost(_) => Err(Failure::Lost),
+        },
+    }
+}
+
+fn direct(view: &View, rq: &Request<Queue>, place: Place, to: Sectors) -> Result<Sectors, Failure> {
+    let member = view.member(place.member).ok_or(Failure::Lost)?;
+    // CAST: A request is shorter than 4 GiB.
+    let (at, len) = (to.bytes() as u32, place.run.bytes() as u32);
+    let outcome = bio::scope(|batch| {
+        batch.clone_request(rq, at, len, member, place.at.0, place.member.0);
+    });
+    if outcome.is_ok() {
+        Ok(place.run)
+    } else {
+        Err(Failure::Members(failed_members(&outcome)))
+    }
+}
+
+fn rebuild(
+    volume: &Volume,
+    view: &View,
+    set: &Set,
+    rq: &Request<Queue>,
+    (x, run, to): (Logical, Sectors, Sectors),
+) -> Result<Sectors, Failure> {
+    let mut kit = volume.kits().take();
+    let Kit { plan, scratch, .. } = &mut *kit;
+    *plan = plan_rebuild(set, x, run, to);
+    let outcome = bio::scope(|batch| {
+        let mut cutter = Cutter::new(scratch);
+        send_reads(plan, 0, &mut cutter, |id| view.member(id), batch);
+    });
+    let result = if outcome.is_ok() {
+        let scratch = scratch.as_mut_slice();
+        stripe::calculate(plan, scratch, &mut RequestData(rq), &KernelXor);
+        Ok(run)
+    } else {
+        Err(Failure::Members(failed_members(&outcome)))
+    };
+    volume.put_kit(kit);
+    result
+}

@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A volume at work: its engine and worker thread, its members, the disk that users see.
+//!
+//! The disk, the worker thread and the chores hold the volume, and it holds them: [`Volume::stop`]
+//! lets go of all of them, so whoever starts a volume stops it.
+
+mod inbox;
+mod limits;
+mod locks;
+mod meter;
+mod parking;
+mod reserve;
+mod start;
+mod status;
+mod view;
+mod window;
+
+pub use locks::{Keys, MAX_TAGS};
+pub use start::{row_scratch, Present, Start};
+pub use status::Status;
+pub use view::{Members, View};
+pub use window::Window;
+
+use kernel::prelude::*;
+use kernel::sync::{
+    atomic::{Atomic, Relaxed},
+    Arc, Mutex,
+};
+use restripe_core::engine::{Engine, Event};
+use restripe_core::geometry::{MemberId, MemberMask, MAX_MEMBERS};
+use restripe_core::ondisk::Superblock;
+use restripe_core::refusal;
+use restripe_core::text::Refusal;
+
+use crate::queue::{Kit, ParityOp, Queue};
+use crate::sys::block::{Disk, HolderLink, Member};
+use crate::sys::sync::{EnteredEpoch, Epochs, SpinLockIrq, WaitQueue};
+use crate::sys::time::now_ns;
+use crate::sys::work::{Kthread, WorkQueue};
+use crate::worker::{Chores, JobMemory};
+
+use inbox::Inbox;
+use locks::Locks;
+use meter::Meter;
+use parking::Parking;
+use reserve::Reserve;
+
+/// Bytes of scratch of most parity writes.
+pub const SMALL_SCRATCH: u64 = 64 << 10;
+
+/// The engine as it is used here.
+pub type KernelEngine = Engine<KBox<Superblock>>;
+
+/// Who is told when something changes that users see.
+pub trait Observer: Send + Sync {
+    /// *Task* context; must not wait.
+    fn changed(&self);
+}
+
+/// How far a volume is in its life.
+mod life {
+    pub const STARTING: u32 = 0;
+    pub const READY: u32 = 1;
+    pub const FAILED: u32 = 2;
+    pub const STOPPED: u32 = 3;
+}
+
+struct Errors {
+    reads: Atomic<u64>,
+    writes: Atomic<u64>,
+}
+
+/// A volume.
+#[pin_data]
+pub struct Volume {
+    epochs: Epochs<View>,
+    #[pin]
+    locks: Locks,
+    /// Writes that wait for another map.
+    #[pin]
+    parked: Parking,
+    /// Requests that failed at members and wait for the engine.
+    #[pin]
+    faulted: Parking,
+    #[pin]
+    inbox: Inbox,
+    #[pin]
+    small_ops: Reserve<ParityOp>,
+    #[pin]
+    large_ops: Reserve<ParityOp>,
+    #[pin]
+    kits: Reserve<Kit>,
+    /// The window that is being rewritten: reads of it are answered from here.
+    #[pin]
+    window: SpinLockIrq<Option<Arc<Window>>>,
+    errors: [Errors; MAX_MEMBERS],
+    /// See [`life`].
+    life: Atomic<u32>,
+    /// The volume takes no writes any more.
+    failed: Atomic<bool>,
+    #[pin]
+    lived: WaitQueue,
+    /// Writes since the worker looked last.
+    written: Atomic<bool>,
+    /// For requests: one per CPU.
+    workers: WorkQueue,
+    /// For what the engine wants done.
+    chore_queue: WorkQueue,
+    #[pin]
+    chores: Mutex<Chores>,
+    /// Memory for the jobs of a migration that is about to begin.
+    #[pin]
+    memory: Mutex<KVec<JobMemory>>,
+    #[pin]
+    members: Mutex<Members>,
+    /// Which superblock of each member is its last durable one.
+    #[pin]
+    slots: Mutex<[Option<usize>; MAX_MEMBERS]>,
+    /// None before the worker thread has made it.
+    #[pin]
+    engine: Mutex<Option<KBox<KernelEngine>>>,
+    #[pin]
+    meter: Mutex<Meter>,
+    #[pin]
+    links: Mutex<KVec<HolderLink>>,
+    #[pin]
+    disk: Mutex<Option<Arc<Disk<Queue>>>>,
+    #[pin]
+    thread: Mutex<Option<Kthread>>,
+    observer: Arc<dyn Observer>,
+}
+
+impl Volume {
+    /// Takes note of an event. `WantActive` and `Faulted` in any context, all others in *task*
+    /// context, where it may wait a moment for room.
+    pub fn post(&self, event: Event) {
+        self.inbox.put(event);
+        self.epochs.waiters().wake_all();
+    }
+
+    /// Begins a migration to what `next` says, with these new members.
+    ///
+    /// # Errors
+    /// While the volume is busy otherwise, and where there is no memory for it.
+    pub fn migrate(&self, next: &Superblock, new: &[Present]) -> Result<(), Refusal> {
+        let memory = JobMemory::for_jobs(next).map_err(|_| {
+            refusal!(
+                ENOMEM,
+                "there is no memory for the migration; free some, or choose a smaller chunk"
+            )
+        })?;
+        {
+            let mut members = self.members.lock();
+            let mut slots = self.slots.lock();
+            for member in new {
+                members[usize::from(member.id.0)] = Some(member.device.clone());
+                slots[usize::from(member.id.0)] = member.slot;
+            }
+        }
+        *self.memory.lock() = memory;
+        let begun = match &mut *self.engine.lock() {
+            Some(engine) => engine.migrate(now_ms(), next),
+            None => Err(refusal!(EBUSY, "the volume is not there yet; wait for it")),
+        };
+        if begun.is_err() {
+            let mut members = self.members.lock();
+            for member in new {
+                members[usize::from(member.id.0)] = None;
+            }
+            return begun;
+        }
+        self.link(new);
+        // Its intents are carried out by the thread.
+        self.post(Event::Tick);
+        Ok(())
+    }
+
+    /// Looks at the engine, for a moment.
+    pub fn engine<R>(&self, look: impl FnOnce(&KernelEngine) -> R) -> R {
+        match &*self.engine.lock() {
+            Some(engine) => look(engine),
+            None => unreachable!("a volume that was started has an engine"),
+        }
+    }
+
+    /// Looks at the superblock, for a moment.
+    pub fn superblock<R>(&self, look: impl FnOnce(&Superblock) -> R) -> R {
+        self.engine(|engine| look(engine.superblock()))
+    }
+
+    /// A member's device.
+    pub fn member(&self, id: MemberId) -> Option<Arc<Member>> {
+        self.members.lock()[usize::from(id.0)].clone()
+    }
+
+    /// Reads and writes that failed at a member.
+    pub fn errors(&self, id: MemberId) -> (u64, u64) {
+        let errors = &self.errors[usize::from(id.0)];
+        (errors.reads.load(Relaxed), errors.writes.load(Relaxed))
+    }
+
+    /// The disk, as long as there is one. To be let go before [`Volume::stop`].
+    pub fn disk(&self) -> Option<Arc<Disk<Queue>>> {
+        self.disk.lock().clone()
+    }
+
+    /// Ends in order: makes all durable, takes the disk away. Nobody has it open any more.
+    pub fn stop(&self) {
+        self.post(Event::Stop);
+        self.wait_for(|life| life == life::STOPPED);
+        self.let_go();
+    }
+
+    /// Lets go of all that holds the volume. The thread has nothing left to do.
+    fn let_go(&self) {
+        let links = core::mem::take(&mut *self.links.lock());
+        drop(links);
+        let disk = self.disk.lock().take();
+        drop(disk);
+        let thread = self.thread.lock().take();
+        drop(thread);
+        self.workers.flush();
+        self.chore_queue.flush();
+    }
+
+    fn wait_for(&self, is_it: impl Fn(u32) -> bool) -> u32 {
+        self.lived.wait_idle(|| is_it(self.life.load(Relaxed)));
+        self.life.load(Relaxed)
+    }
+
+    /// Links members under the disk, as far as there is one.
+    fn link(&self, present: &[Present]) {
+        let Some(disk) = self.disk() else {
+            return;
+        };
+        for member in present {
+            let link = HolderLink::new(member.device.clone(), &disk);
+            let kept = link.and_then(|link| Ok(self.links.lock().push(link, GFP_KERNEL)?));
+            if kept.is_err() {
+                pr_warn!("{} is not shown under its volume\n", member.device.name());
+            }
+        }
+    }
+}
+
+/// For requests.
+impl Volume {
+    /// Takes hold of the map. Any context.
+    pub fn enter(&self, slot: usize) -> EnteredEpoch<View> {
+        self.epochs.enter(slot)
+    }
+
+    pub fn workers(&self) -> &WorkQueue {
+        &self.workers
+    }
+
+    pub fn locks(&self) -> &Locks {
+        &self.locks
+    }
+
+    pub fn parked(&self) -> &Parking {
+        &self.parked
+    }
+
+    pub fn faulted(&self) -> &Parking {
+        &self.faulted
+    }
+
+    pub fn parity_ops(&self, large: bool) -> &Reserve<ParityOp> {
+        if large {
+            &self.large_ops
+        } else {
+            &self.small_ops
+        }
+    }
+
+    /// Any context.
+    pub fn put_parity(&self, op: KBox<ParityOp>) {
+        self.parity_ops(op.large).put(op, &self.workers);
+    }
+
+    pub fn kits(&self) -> &Reserve<Kit> {
+        &self.kits
+    }
+
+    pub fn put_kit(&self, kit: KBox<Kit>) {
+        self.kits.put(kit, &self.workers);
+    }
+
+    /// Gives back what request `id` holds of the range lock. Any context.
+    pub fn unlock(&self, id: u64) {
+        let mut granted = false;
+        self.locks.unlock(id, &self.workers, |job| {
+            self.inbox.grant(job);
+            granted = true;
+        });
+        if granted {
+            self.epochs.waiters().wake_all();
+        }
+    }
+
+    pub fn is_failed(&self) -> bool {
+        self.failed.load(Relaxed)
+    }
+
+    pub fn window(&self) -> Option<Arc<Window>> {
+        self.window.lock().clone()
+    }
+
+    pub fn count_read_error(&self, id: MemberId) {
+        self.errors[usize::from(id.0)].reads.fetch_add(1, Relaxed);
+    }
+
+    pub fn count_write_error(&self, id: MemberId) {
+        self.errors[usize::from(id.0)].writes.fetch_add(1, Relaxed);
+    }
+
+    /// A write came: the volume is not quiet. Any context.
+    pub fn note_write(&self) {
+        if !self.written.load(Relaxed) {
+            self.written.store(true, Relaxed);
+        }
+    }
+}
+
+/// For the worker.
+impl Volume {
+    pub fn epochs(&self) -> &Epochs<View> {
+        &self.epochs
+    }
+
+    pub fn inbox(&self) -> &Inbox {
+        &self.inbox
+    }
+
+    pub fn chore_queue(&self) -> &WorkQueue {
+        &self.chore_queue
+    }
+
+    pub fn chores(&self) -> &Mutex<Chores> {
+        &self.chores
+    }
+
+    /// Memory for a job, if some was made ready.
+    pub fn take_memory(&self) -> Option<JobMemory> {
+        self.memory.lock().pop()
+    }
+
+    pub fn members(&self) -> &Mutex<Members> {
+        &self.members
+    }
+
+    pub fn slots(&self) -> &Mutex<[Option<usize>; MAX_MEMBERS]> {
+        &self.slots
+    }
+
+    pub fn engine_place(&self) -> &Mutex<Option<KBox<KernelEngine>>> {
+        &self.engine
+    }
+
+    pub fn meter(&self) -> &Mutex<Meter> {
+        &self.meter
+    }
+
+    /// Sets the memory of the window that is being rewritten.
+    pub fn set_window(&self, window: Option<Arc<Window>>) {
+        let old = core::mem::replace(&mut *self.window.lock(), window);
+        drop(old);
+    }
+
+    /// Whether there were writes since this was asked last.
+    pub fn take_written(&self) -> bool {
+        self.written.xchg(false, Relaxed)
+    }
+
+    pub fn set_ready(&self) {
+        self.set_life(life::READY);
+    }
+
+    /// No more writes; and if it was not ready yet, it never will be.
+    pub fn set_failed(&self) {
+        self.failed.store(true, Relaxed);
+        if self.life.load(Relaxed) == life::STARTING {
+            self.set_life(life::FAILED);
+        }
+    }
+
+    pub fn set_stopped(&self) {
+        self.set_life(life::STOPPED);
+    }
+
+    fn set_life(&self, life: u32) {
+        self.life.store(life, Relaxed);
+        self.lived.wake_all();
+    }
+
+    /// Tells who shows the volume to users. *Task* context.
+    pub fn changed(&self) {
+        self.observer.changed();
+    }
+
+    /// The members of a mask that are not open.
+    pub fn absent(&self, mask: MemberMask) -> MemberMask {
+        let members = self.members.lock();
+        let mut absent = MemberMask::EMPTY;
+        for id in mask.iter() {
+            if members[usize::from(id.0)].is_none() {
+                absent.insert(id);
+            }
+        }
+        absent
+    }
+}
+
+/// Milliseconds since some point in the past.
+pub fn now_ms() -> u64 {
+    now_ns() / 1_000_000
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a volume says of itself.
+
+use restripe_core::geometry::Sectors;
+use restripe_core::text::Text;
+
+use super::{now_ms, Volume};
+
+/// A moment of a volume.
+pub struct Status {
+    pub migrate_state: &'static str,
+    pub array_state: &'static str,
+    pub sync_action: &'static str,
+    /// The durable cursor of a migration, in sectors of the volume.
+    pub position: Option<u64>,
+    /// Done, and in all.
+    pub sync: Option<(Sectors, Sectors)>,
+    /// KiB a second.
+    pub speed_kib: u64,
+    /// KiB a second; 0 is no cap.
+    pub speed_max: u32,
+    /// Slots missing.
+    pub degraded: u8,
+    /// Why a migration can't go on, or did not begin.
+    pub blocked: Option<Text<160>>,
+    pub size: Sectors,
+}
+
+impl Volume {
+    /// How it is now.
+    pub fn status(&self) -> Status {
+        let mut status = self.engine(|engine| Status {
+            migrate_state: engine.migrate_state(),
+            array_state: engine.array_state(),
+            sync_action: engine.sync_action().name(),
+            position: engine
+                .map()
+                .target
+                .map(|_| engine.cursor().durable.from_start().0),
+            sync: engine.sync_completed(),
+            speed_kib: 0,
+            speed_max: engine.speed_max(),
+            degraded: engine.degraded(),
+            blocked: engine.blocked().map(Text::from),
+            size: engine.size(),
+        });
+        if let Some((done, _)) = status.sync {
+            status.speed_kib = self.meter().lock().speed(now_ms(), done);
+        }
+        status
+    }
+}

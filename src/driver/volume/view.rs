@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a request sees of a volume: the map it is admitted under, the cursor, the members.
+
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use restripe_core::admit::{Cursor, Map, Route};
+use restripe_core::geometry::{Logical, MemberId, MAX_MEMBERS};
+use restripe_core::placement::Set;
+
+use crate::sys::block::Member;
+use crate::sys::sync::{new_spinlock_irq, SpinLockIrq};
+
+/// The members that are open, by their rows in the table.
+pub type Members = [Option<Arc<Member>>; MAX_MEMBERS];
+
+/// A map and all that belongs to it. Requests hold it by entering its epoch.
+#[pin_data]
+pub struct View {
+    pub map: Map,
+    /// Reads go where they go under any cursor, and no write needs to look at it.
+    pub at_rest: bool,
+    /// Writes may be admitted.
+    pub writable: bool,
+    /// Moves while a migration does; requests of an older view see it as it was at the end of that.
+    #[pin]
+    cursor: SpinLockIrq<Cursor>,
+    members: Members,
+}
+
+impl View {
+    /// A view of `map`. *Task* context, and not while writeback depends on it: see
+    /// [`View::refill`].
+    pub fn new(map: &Map, cursor: Cursor, members: &Members) -> Result<Pin<KBox<View>>> {
+        let view = KBox::pin_init(
+            pin_init!(View {
+                map: *map,
+                at_rest: false,
+                writable: false,
+                cursor <- new_spinlock_irq!(cursor),
+                members: [const { None }; MAX_MEMBERS],
+            }),
+            GFP_KERNEL,
+        );
+        let mut view = view?;
+        view.as_mut().refill(map, cursor, members);
+        Ok(view)
+    }
+
+    /// Makes it a view of `map`: nobody has it.
+    pub fn refill(self: Pin<&mut Self>, map: &Map, cursor: Cursor, members: &Members) {
+        let this = self.project();
+        *this.map = *map;
+        *this.at_rest = map.target.is_none();
+        *this.writable = !map.clean && !map.hold && !map.read_only;
+        *this.members = members.clone();
+        *this.cursor.lock() = cursor;
+    }
+
+    /// The cursor now. Writes look at it only when they hold their range.
+    pub fn cursor(&self) -> Cursor {
+        *self.cursor.lock()
+    }
+
+    /// Moves the cursor.
+    pub fn set_cursor(&self, cursor: Cursor) {
+        *self.cursor.lock() = cursor;
+    }
+
+    /// The device of a member that is alive.
+    pub fn member(&self, id: MemberId) -> Option<&Member> {
+        self.members[usize::from(id.0)].as_deref()
+    }
+
+    /// The set of a route that has one.
+    pub fn set(&self, route: Route) -> &Set {
+        self.map.set(route)
+    }
+
+    /// Where a read of `x` goes, and up to where.
+    pub fn route_read(&self, x: Logical) -> (Route, Logical) {
+        if self.at_rest {
+            // However long the volume is by now: what is under way fits the set.
+            return (Route::Source, Logical(u64::MAX));
+        }
+        self.map.route_read(&self.cursor(), x)
+    }
+}

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Chores: what the engine wants done that takes I/O. There is one for each job, one for commits
+//! and one for the disk; each is away in a work queue while it has something to do.
+
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use restripe_core::admit::Map;
+use restripe_core::engine::{Event, ScrubKind, Which, Who, JOBS};
+use restripe_core::geometry::{MemberId, MemberMask, Physical, Range, MAX_MEMBERS};
+use restripe_core::list::List;
+use restripe_core::ondisk::{StashHeader, Superblock, Uuid, SUPERBLOCK_SIZE};
+use restripe_core::placement::Set;
+use restripe_core::rules::Rules;
+
+use super::memory::JobMemory;
+use crate::sys::block::bio::{IoBox, IoContext, Outcome};
+use crate::sys::block::Member;
+use crate::sys::mem::{zeroed, Buffer};
+use crate::volume::{Members, Volume, Window};
+
+/// The chore of the engine's control.
+pub(super) const CONTROL: usize = JOBS;
+/// The chore that changes the disk's limits and size.
+pub(super) const DISK: usize = JOBS + 1;
+const CHORES: usize = JOBS + 2;
+
+/// What a chore has to do.
+#[derive(Clone, Copy)]
+pub(super) enum Task {
+    Load {
+        job: u8,
+        range: Range,
+    },
+    Store {
+        job: u8,
+        range: Range,
+    },
+    LoadStash {
+        job: u8,
+        header: StashHeader,
+    },
+    StashData {
+        job: u8,
+        range: Range,
+    },
+    StashHeader {
+        job: u8,
+        migration: Uuid,
+        number: u64,
+        range: Range,
+    },
+    Scrub {
+        job: u8,
+        which: Which,
+        range: Range,
+        kind: ScrubKind,
+    },
+    Flush {
+        who: Who,
+        members: MemberMask,
+    },
+    Commit {
+        members: MemberMask,
+        slots: [Option<usize>; MAX_MEMBERS],
+    },
+    Refit,
+}
+
+/// What does it, and what it works with.
+pub(super) struct Chore {
+    index: usize,
+    task: Option<Task>,
+    /// There while it is away.
+    volume: Option<Arc<Volume>>,
+    pub(super) devices: Members,
+    pub(super) map: Map,
+    /// Places on members that the task is about: stashes, superblocks.
+    pub(super) places: List<(MemberId, Physical), MAX_MEMBERS>,
+    pub(super) memory: JobMemory,
+    /// What a commit writes.
+    pub(super) superblock: Option<KBox<Superblock>>,
+    /// Superblocks, or a stash's header.
+    pub(super) bytes: Buffer,
+}
+
+impl Chore {
+    /// An open member.
+    pub(super) fn device(devices: &Members, id: MemberId) -> Option<&Member> {
+        devices[usize::from(id.0)].as_deref()
+    }
+
+    /// One of the map's sets.
+    pub(super) fn set(map: &Map, which: Which) -> &Set {
+        match (which, &map.target) {
+            (Which::Target, Some(target)) => target,
+            _ => &map.source,
+        }
+    }
+
+    /// Shares the data of its piece.
+    pub(super) fn share(&mut self) -> Option<Arc<Window>> {
+        self.memory.share()
+    }
+
+    /// Does it; the answer for the engine, if there is one.
+    fn carry_out(&mut self, volume: &Volume, task: Task) -> Option<Event> {
+        Some(match task {
+            Task::Load { job, range } => Event::Loaded {
+                job,
+                failed: self.load(range),
+            },
+            Task::Store { job, range } => Event::Stored {
+                job,
+                failed: self.store(range),
+            },
+            Task::LoadStash { job, header } => Event::Loaded {
+                job,
+                failed: self.load_stash(&header),
+            },
+            Task::StashData { job, range } => Event::Stashed {
+                job,
+                failed: self.stash_data(range),
+            },
+            Task::StashHeader {
+                job,
+                migration,
+                number,
+                range,
+            } => Event::Stashed {
+                job,
+                failed: self.stash_header(migration, number, range),
+            },
+            Task::Scrub {
+                job,
+                which,
+                range,
+                kind,
+            } => Event::Scrubbed {
+                job,
+                failed: self.scrub(volume, which, range, kind),
+            },
+            Task::Flush { who, members } => Event::Flushed {
+                who,
+                failed: self.flush(members),
+            },
+            Task::Commit { members, slots } => Event::Committed {
+                failed: self.commit(volume, members, slots),
+            },
+            Task::Refit => {
+                volume.refit();
+                return None;
+            }
+        })
+    }
+}
+
+impl IoContext for Chore {
+    fn io_done(_io: IoBox<Chore>, _outcome: Outcome) {
+        unreachable!("chores wait for their I/O");
+    }
+
+    fn work(mut io: IoBox<Chore>) {
+        let (Some(volume), Some(task)) = (io.volume.take(), io.task.take()) else {
+            return;
+        };
+        if !io.memory.has_data() {
+            if let Some(memory) = (io.index < JOBS).then(|| volume.take_memory()).flatten() {
+                io.memory = memory;
+            }
+        }
+        let answer = io.carry_out(&volume, task);
+        for device in &mut io.devices {
+            *device = None;
+        }
+        // Home first: the answer may lead to its next task.
+        let index = io.index;
+        volume.chores().lock().0[index] = Some(io);
+        if let Some(event) = answer {
+            volume.post(event);
+        }
+    }
+}
+
+/// The chores that are at home.
+pub struct Chores([Option<IoBox<Chore>>; CHORES]);
+
+impl Chores {
+    pub fn new() -> Result<Chores> {
+        let mut chores = [const { None }; CHORES];
+        for (index, place) in chores.iter_mut().enumerate() {
+            let is_control = index == CONTROL;
+            let len = if is_control {
+                MAX_MEMBERS * SUPERBLOCK_SIZE
+            } else {
+                kernel::page::PAGE_SIZE
+            };
+            let superblock = if is_control { Some(zeroed()?) } else { None };
+            let chore = Chore {
+                index,
+                task: None,
+                volume: None,
+                devices: [const { None }; MAX_MEMBERS],
+                map: nothing(),
+                places: List::new(),
+                memory: JobMemory::default(),
+                superblock,
+                bytes: Buffer::new(len)?,
+            };
+            *place = Some(IoBox::new(chore, GFP_KERNEL)?);
+        }
+        Ok(Chores(chores))
+    }
+
+    pub(super) fn at_home(&mut self, index: usize) -> Option<&mut Chore> {
+        self.0[index].as_deref_mut()
+    }
+
+    /// Sends a chore to its task. The engine gives it no other before it has the answer.
+    pub(super) fn start(&mut self, index: usize, task: Task, volume: &Arc<Volume>) {
+        let Some(mut chore) = self.0[index].take() else {
+            pr_err!("a chore was asked for twice\n");
+            return;
+        };
+        chore.task = Some(task);
+        chore.devices = volume.members().lock().clone();
+        chore.volume = Some(volume.clone());
+        chore.enqueue(volume.chore_queue());
+    }
+
+    /// Gives back memory that only a migration needs.
+    pub(super) fn shrink(&mut self) {
+        for chore in self.0.iter_mut().flatten() {
+            chore.memory.shrink();
+        }
+    }
+}
+
+/// The map of a chore that was never used.
+fn nothing() -> Map {
+    Map {
+        size: Default::default(),
+        source: Set::default(),
+        target: None,
+        alive: MemberMask::EMPTY,
+        clean: true,
+        hold: true,
+        read_only: true,
+        rules: Rules::default(),
+    }
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The memory of background work, all of it made before it begins: at most four times 16 MiB,
+//! whatever the size of the volume.
+
+use kernel::prelude::*;
+use kernel::sync::{Arc, UniqueArc};
+use restripe_core::engine::{JOBS, PIECE};
+use restripe_core::geometry::Sectors;
+use restripe_core::ondisk::Superblock;
+use restripe_core::shape::common_row;
+
+use crate::sys::mem::Buffer;
+use crate::volume::{row_scratch, Window};
+
+/// Data of a piece: the job's alone, or shared with reads of the window.
+enum Data {
+    Own(UniqueArc<Window>),
+    Shared(Arc<Window>),
+}
+
+/// What a job works with.
+#[derive(Default)]
+pub struct JobMemory {
+    data: Option<Data>,
+    /// Parity of the rows of a piece, a chunk each.
+    pub parity: Option<Window>,
+    /// To check and resync rows in.
+    pub scratch: Option<Buffer>,
+}
+
+impl JobMemory {
+    /// For all jobs of a volume.
+    pub fn for_jobs(superblock: &Superblock) -> Result<KVec<JobMemory>> {
+        let mut all = KVec::with_capacity(JOBS, GFP_KERNEL)?;
+        for _ in 0..JOBS {
+            all.push(JobMemory::new(superblock)?, GFP_KERNEL)?;
+        }
+        Ok(all)
+    }
+
+    fn new(superblock: &Superblock) -> Result<JobMemory> {
+        let mut memory = JobMemory::default();
+        let sets = &superblock.sets;
+        if sets.iter().any(|set| set.layout.level.is_redundant()) {
+            memory.scratch = Some(Buffer::new(row_scratch(sets))?);
+        }
+        if let Some(migration) = &superblock.migration {
+            let source = &sets[usize::from(migration.source)].layout;
+            let target = &sets[usize::from(migration.target)].layout;
+            let row = common_row(source, target);
+            let piece = PIECE.max(row).round_up(row);
+            let window = Window::new(piece.bytes() as usize)?;
+            memory.data = Some(Data::Own(UniqueArc::new(window, GFP_KERNEL)?));
+            if target.level.has_parity() {
+                let rows = piece.0.div_ceil(target.stripe().0);
+                let parity = Sectors(rows * target.chunk.0);
+                memory.parity = Some(Window::new(parity.bytes() as usize)?);
+            }
+        }
+        Ok(memory)
+    }
+
+    /// Whether it holds a piece.
+    pub fn has_data(&self) -> bool {
+        self.data.is_some()
+    }
+
+    /// Lets go of what only migrations need.
+    pub fn shrink(&mut self) {
+        self.data = None;
+        self.parity = None;
+    }
+
+    /// The piece, to write to.
+    pub fn data_mut(&mut self) -> Option<&mut Window> {
+        self.data = match self.data.take()? {
+            Data::Shared(window) => {
+                // Its readers have left, and the volume has let go of it.
+                let own = Arc::into_unique_or_drop(window)?;
+                Some(Data::Own(Pin::into_inner(own)))
+            }
+            own => Some(own),
+        };
+        match &mut self.data {
+            Some(Data::Own(window)) => Some(window),
+            _ => None,
+        }
+    }
+
+    /// The piece, to read from; and room for its parity.
+    pub fn piece(&mut self) -> Option<(&Window, Option<&mut Window>)> {
+        let data: &Window = match self.data.as_ref()? {
+            Data::Own(window) => window,
+            Data::Shared(window) => window,
+        };
+        Some((data, self.parity.as_mut()))
+    }
+
+    /// From now on readers have the piece too.
+    pub fn share(&mut self) -> Option<Arc<Window>> {
+        let shared = match self.data.take()? {
+            Data::Own(window) => Arc::from(window),
+            Data::Shared(window) => window,
+        };
+        self.data = Some(Data::Shared(shared.clone()));
+        Some(shared)
+    }
+}

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Pieces of a migration: loaded from the source, stashed, stored at the target in whole rows.
+
+use restripe_core::footprint::is_in_place;
+use restripe_core::geometry::{Logical, MemberId, MemberMask, Offset, Range, Sectors, SlotId};
+use restripe_core::ondisk::{StashHeader, Uuid, STASH_HEADER_SIZE};
+use restripe_core::placement::{Place, Set};
+use restripe_core::stripe::{self, plan_row, Buf, Calc, Read};
+
+use super::chore::Chore;
+use super::commit::failed_members;
+use super::intents::{bytes, stash_data};
+use crate::queue::Cutter;
+use crate::sys::block::bio;
+use crate::sys::block::{Flags, Status};
+use crate::sys::mem::MAX_BUFFER;
+use crate::sys::parity::{crc32c, crc32c_update, xor};
+use crate::volume::{Members, Window};
+
+/// Sectors of a buffer of a window.
+const BUFFER: Sectors = Sectors::from_bytes(MAX_BUFFER as u64);
+
+/// Reads `range` to `data` by what `place` says of each run: where it is, and how long.
+fn read(
+    data: &mut Window,
+    range: Range,
+    devices: &Members,
+    place: impl Fn(Logical, Sectors) -> Result<Place, (MemberId, Sectors)>,
+) -> MemberMask {
+    let outcome = bio::scope(|batch| {
+        let mut first = data.start;
+        for buffer in data.buffers_mut() {
+            let end = (first + BUFFER).min(range.end);
+            let mut cutter = Cutter::new(buffer);
+            let mut x = first.max(range.start);
+            while x < end {
+                let (id, run, at) = match place(x, end - x) {
+                    Ok(place) => (place.member, place.run, Some(place.at)),
+                    Err((id, run)) => (id, run, None),
+                };
+                let device = Chore::device(devices, id);
+                let to = cutter.take(bytes(x - first), bytes(run));
+                match (device, at, to) {
+                    (Some(member), Some(at), Some(to)) => batch.read(member, at.0, to, id.0),
+                    _ => batch.fail(id.0, Status::OFFLINE),
+                }
+                x += run;
+            }
+            first += BUFFER;
+        }
+    });
+    failed_members(&outcome)
+}
+
+impl Chore {
+    /// Fills the piece from the source, with zeroes behind the volume's end.
+    pub(super) fn load(&mut self, range: Range) -> MemberMask {
+        let (source, alive) = (&self.map.source, self.map.alive);
+        let Some(data) = self.memory.data_mut() else {
+            return source.members();
+        };
+        data.start = range.start;
+        let failed = read(data, range, &self.devices, |x, len| {
+            match stripe::read(source, alive, x, len) {
+                Read::Direct(place) => Ok(place),
+                Read::Rebuild(run) | Read::Lost(run) => {
+                    let spot = source.layout.locate(x);
+                    Err((source.member(spot.slot, spot.offset), run))
+                }
+            }
+        });
+        pad(data, range, self.map.target.as_ref());
+        failed
+    }
+
+    /// Fills the piece from the first stash whose data are whole.
+    pub(super) fn load_stash(&mut self, header: &StashHeader) -> MemberMask {
+        let mut tried = MemberMask::EMPTY;
+        for (id, stash) in &self.places {
+            tried.insert(*id);
+            let Some(data) = self.memory.data_mut() else {
+                return tried;
+            };
+            data.start = header.range.start;
+            let at = stash_data(*stash);
+            let failed = read(data, header.range, &self.devices, |x, len| {
+                Ok(Place {
+                    member: *id,
+                    at: at + (x - header.range.start),
+                    run: len,
+                })
+            });
+            if failed.is_empty() && checksum(data, header.range) == header.data_crc {
+                pad(data, header.range, self.map.target.as_ref());
+                return MemberMask::EMPTY;
+            }
+        }
+        tried
+    }
+
+    /// Writes the piece to the stashes.
+    pub(super) fn stash_data(&mut self, range: Range) -> MemberMask {
+        let (devices, places) = (&self.devices, &self.places);
+        let Some((data, _)) = self.memory.piece() else {
+            return MemberMask::EMPTY;
+        };
+        let outcome = bio::scope(|batch| {
+            for (id, stash) in places {
+                let Some(member) = Chore::device(devices, *id) else {
+                    batch.fail(id.0, Status::OFFLINE);
+                    continue;
+                };
+                data.for_each_run(range, |x, len| {
+                    let at = stash_data(*stash) + (x - range.start);
+                    batch.write(member, at.0, data.slice(x, len), Flags::NONE, id.0);
+                });
+            }
+        });
+        failed_members(&outcome)
+    }
+
+    /// Writes the header that makes the stashed piece valid.
+    pub(super) fn stash_header(
+        &mut self,
+        migration: Uuid,
+        number: u64,
+        range: Range,
+    ) -> MemberMask {
+        let Some((data, _)) = self.memory.piece() else {
+            return MemberMask::EMPTY;
+        };
+        let mut header = StashHeader {
+            migration,
+            number,
+            range,
+            data_len: range.len(),
+            data_crc: checksum(data, range),
+            ..StashHeader::default()
+        };
+        let mut failed = MemberMask::EMPTY;
+        for (id, stash) in &self.places {
+            header.data_at = stash_data(*stash);
+            header.encode(self.bytes.as_mut_slice(), crc32c);
+            let from = self.bytes.slice(0..STASH_HEADER_SIZE);
+            let outcome = bio::scope(|batch| match Chore::device(&self.devices, *id) {
+                Some(member) => batch.write(member, stash.0, from, Flags::NONE, id.0),
+                None => batch.fail(id.0, Status::OFFLINE),
+            });
+            failed = failed | failed_members(&outcome);
+        }
+        failed
+    }
+
+    /// Writes the piece to the target, but for what lies in its place already.
+    pub(super) fn store(&mut self, range: Range) -> MemberMask {
+        let Some(target) = &self.map.target else {
+            return MemberMask::EMPTY;
+        };
+        if target.layout.level.is_striped() {
+            self.store_rows(range)
+        } else {
+            self.store_copies(range)
+        }
+    }
+
+    fn store_copies(&mut self, range: Range) -> MemberMask {
+        let (map, devices) = (&self.map, &self.devices);
+        let (Some(target), Some((data, _))) = (&map.target, self.memory.piece()) else {
+            return MemberMask::EMPTY;
+        };
+        let outcome = bio::scope(|batch| {
+            let mut x = range.start;
+            while x < range.end {
+                let mut run = data.run(x, range.end - x);
+                let slots = (0..target.layout.slots).map(SlotId);
+                for slot in slots.clone() {
+                    run = run.min(target.place(slot, Offset(x.0)).run);
+                }
+                for slot in slots {
+                    let (at, end) = ((slot, Offset(x.0)), Logical(map.size.0));
+                    let Place {
+                        member: id, at: to, ..
+                    } = target.place(at.0, at.1);
+                    let kept = is_in_place(&map.source, end, target, x, at, run);
+                    if kept || !map.alive.has(id) {
+                        continue;
+                    }
+                    match Chore::device(devices, id) {
+                        Some(member) => {
+                            batch.write(member, to.0, data.slice(x, run), Flags::NONE, id.0);
+                        }
+                        None => batch.fail(id.0, Status::OFFLINE),
+                    }
+                }
+                x += run;
+            }
+        });
+        failed_members(&outcome)
+    }
+
+    fn store_rows(&mut self, range: Range) -> MemberMask {
+        let (map, devices) = (&self.map, &self.devices);
+        let (Some(target), Some((data, mut parity))) = (&map.target, self.memory.piece()) else {
+            return MemberMask::EMPTY;
+        };
+        let layout = &target.layout;
+        let (chunk, stripe) = (layout.chunk, layout.stripe());
+        // CAST: There are at most 16 slots.
+        let parity_lane = layout.data_slots() as u16;
+        let first = layout.row(range.start);
+        let in_place = |x: Logical, slot: SlotId| {
+            let (at, end) = ((slot, layout.row_offset(x)), Logical(map.size.0));
+            is_in_place(&map.source, end, target, x, at, chunk)
+        };
+        let rows = first..layout.row(range.start) + range.len().0.div_ceil(stripe.0);
+        let parity_at = |row: u64| Logical((row - first) * chunk.0);
+        let lane_at = |row: u64, lane: u16| Logical(row * stripe.0 + u64::from(lane) * chunk.0);
+        for row in rows.clone() {
+            let plan = plan_row(target, map.alive, row, parity_lane, in_place);
+            for calc in &plan.calcs {
+                if let (Calc::Gen { lanes, .. }, Some(parity)) = (calc, &mut parity) {
+                    let to = parity.bytes_mut(parity_at(row), chunk);
+                    combine(data, to, *lanes, |lane| lane_at(row, lane), chunk);
+                }
+            }
+        }
+        let parity = parity.as_deref();
+        let outcome = bio::scope(|batch| {
+            for row in rows {
+                let plan = plan_row(target, map.alive, row, parity_lane, in_place);
+                for write in &plan.writes {
+                    let (id, Buf::Lane(lane, at)) = (write.member, write.buf) else {
+                        continue;
+                    };
+                    let from = if lane == parity_lane {
+                        parity.map(|parity| parity.slice(parity_at(row) + at, write.len))
+                    } else {
+                        Some(data.slice(lane_at(row, lane) + at, write.len))
+                    };
+                    match (Chore::device(devices, id), from) {
+                        (Some(member), Some(from)) => {
+                            batch.write(member, write.at.0, from, Flags::NONE, id.0);
+                        }
+                        _ => batch.fail(id.0, Status::OFFLINE),
+                    }
+                }
+            }
+        });
+        failed_members(&outcome)
+    }
+}
+
+/// `to = XOR of lanes` (a bit mask) of the piece.
+fn combine(
+    data: &Window,
+    to: &mut [u8],
+    lanes: u32,
+    place: impl Fn(u16) -> Logical,
+    chunk: Sectors,
+) {
+    let mut fresh = true;
+    // CAST: Numbers of bits.
+    for lane in (0..u32::BITS as u16).filter(|lane| lanes & (1 << lane) != 0) {
+        let from = data.bytes(place(lane), chunk);
+        if fresh {
+            to.copy_from_slice(from);
+            fresh = false;
+        } else {
+            xor(to, &[from]);
+        }
+    }
+}
+
+/// Zeroes behind the last sector of the volume, up to the end of its row.
+fn pad(data: &mut Window, range: Range, target: Option<&Set>) {
+    let Some(target) = target else {
+        return;
+    };
+    let end = range.end.round_up(target.layout.stripe());
+    let room = data.start + Sectors::from_bytes(data.len() as u64);
+    if range.end < end {
+        data.zero(Range::new(range.end, end.min(room)));
+    }
+}
+
+fn checksum(data: &Window, range: Range) -> u32 {
+    let mut crc = !0;
+    data.for_each_run(range, |x, len| {
+        crc = crc32c_update(crc, data.bytes(x, len));
+    });
+    !crc
+}
