@@ -14,7 +14,7 @@ mod write;
 pub use read::{plan_rebuild, read, Read};
 pub use row::plan_row;
 pub use scrub::{mirror_plan, parity_plan, ScrubMode};
-pub use write::{copies, parity_pieces, plan_parity, ParityPiece, ParityPieces};
+pub use write::{copies, parity_pieces, plan_parity, plan_parity_into, ParityPiece, ParityPieces};
 
 use crate::geometry::{MemberId, MemberMask, Offset, Physical, Sectors, SlotId, MAX_SLOTS};
 use crate::list::List;
@@ -85,6 +85,14 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Empties it in place.
+    pub fn clear(&mut self) {
+        self.reads.clear();
+        self.calcs.clear();
+        self.writes.clear();
+        (self.lane, self.lanes) = (Sectors::ZERO, 0);
+    }
+
     /// Scratch the plan needs, in sectors.
     pub fn scratch(&self) -> Sectors {
         Sectors(self.lane.0 * u64::from(self.lanes))

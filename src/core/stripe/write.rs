@@ -171,6 +171,12 @@ impl Iterator for ParityPieces<'_> {
 /// fewest transfers; never read-modify-write where parity is not known to be
 /// true (DESIGN I8). None: too many members are missing to write it.
 pub fn plan_parity(set: &Set, alive: MemberMask, piece: &ParityPiece) -> Option<Plan> {
+    let mut plan = Plan::default();
+    plan_parity_into(set, alive, piece, &mut plan).map(|()| plan)
+}
+
+/// [`plan_parity`] into a plan that is there already: it is large, and the steady path makes many.
+pub fn plan_parity_into(set: &Set, alive: MemberMask, piece: &ParityPiece, plan: &mut Plan) -> Option<()> {
     let layout = &set.layout;
     let segments = piece.segments(set);
     let (lo, hi) = hull(&segments);
@@ -179,11 +185,9 @@ pub fn plan_parity(set: &Set, alive: MemberMask, piece: &ParityPiece) -> Option<
     let parity_slot = layout.parity_slot(piece.row)?;
     let is_alive = |slot, lo: Sectors, hi: Sectors| slot_alive(set, alive, slot, offset + lo, hi - lo);
 
-    let mut plan = Plan {
-        lane: hi - lo,
-        lanes: data as u16 + 1,
-        ..Plan::default()
-    };
+    plan.clear();
+    plan.lane = hi - lo;
+    plan.lanes = data as u16 + 1;
     if !is_alive(parity_slot, lo, hi) {
         // No parity to keep: the data alone, straight from the request.
         for s in &segments {
@@ -194,7 +198,7 @@ pub fn plan_parity(set: &Set, alive: MemberMask, piece: &ParityPiece) -> Option<
             push(&mut plan.writes, set, (slot, offset + s.lo), s.hi - s.lo, Buf::Data(s.from));
         }
         plan.lanes = 0;
-        return Some(plan);
+        return Some(());
     }
 
     let touched = |index: u64| segments.iter().find(|s| s.index == index).copied();
@@ -285,5 +289,5 @@ pub fn plan_parity(set: &Set, alive: MemberMask, piece: &ParityPiece) -> Option<
         }
     }
     push(&mut plan.writes, set, (parity_slot, offset + lo), hi - lo, Buf::Lane(parity, Sectors::ZERO));
-    Some(plan)
+    Some(())
 }
