@@ -1,0 +1,436 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a crash leaves, what an assembly makes of it, and whether that is right.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use fastrand::Rng;
+use restripe_core::admit::{Cursor, Map, Route};
+use restripe_core::engine::Engine;
+use restripe_core::geometry::{Logical, MemberId, MemberMask, Offset, Sectors, SlotId};
+use restripe_core::layout::Level;
+use restripe_core::ondisk::{DecodeError, StashHeader, Superblock, SUPERBLOCK_SECTORS, UNIT};
+use restripe_core::placement::Set;
+use restripe_core::recover::{recover, AssembleOptions, Devices};
+use restripe_core::stripe::{read, Read};
+use restripe_core::text::{Errno, Refusal};
+
+use crate::blobs::{crc, crc_of_tags, Blobs};
+use crate::disk::{slice, Entry, Image, Tag};
+use crate::io::What;
+use crate::oracle::{Oracle, Wrong};
+use crate::scenario::Scenario;
+use crate::world::{Failure, World};
+
+/// What becomes of a write that was not flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Dropped,
+    Kept,
+    /// Each sector by itself, by a generator with this seed.
+    Torn(u64),
+}
+
+/// Writes that a crash now may drop or tear, by member, in the order they would land.
+pub fn pending(world: &World) -> Vec<(usize, Entry)> {
+    let mut all = Vec::new();
+    for (member, disk) in world.disks.iter().enumerate() {
+        for entry in &disk.log {
+            if !entry.sectors.is_empty() {
+                all.push((member, entry.clone()));
+            }
+        }
+    }
+    for op in &world.ops {
+        if let What::Write { at, tags, name: None, .. } | What::Superblock { at, tags, name: None, .. } = &op.what {
+            let member = usize::from(op.member);
+            all.push((member, world.disks[member].entry(*at, tags)));
+        }
+    }
+    all
+}
+
+/// What the disks hold after a crash with these fates.
+pub fn images(world: &World, pending: &[(usize, Entry)], fates: &[Fate]) -> Vec<Image> {
+    let mut images: Vec<Image> = world.disks.iter().map(|d| d.durable().clone()).collect();
+    for ((member, entry), fate) in pending.iter().zip(fates) {
+        let image = &mut images[*member];
+        match *fate {
+            Fate::Dropped => {}
+            Fate::Kept => {
+                for &(index, tag) in &entry.sectors {
+                    image[index as usize] = tag;
+                }
+            }
+            Fate::Torn(seed) => {
+                let mut rng = Rng::with_seed(seed);
+                for &(index, tag) in &entry.sectors {
+                    if rng.bool() {
+                        image[index as usize] = tag;
+                    }
+                }
+            }
+        }
+    }
+    images
+}
+
+/// Calls `check` with fates of `count` writes: all subsets where there are at most `limit`, else
+/// as many that are likely to matter; and some that tear.
+pub fn for_each_fate(
+    count: usize,
+    limit: usize,
+    rng: &mut Rng,
+    mut check: impl FnMut(&[Fate], &mut Rng) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut fates = vec![Fate::Dropped; count];
+    let torn = limit.min(count * 2);
+    if count < 16 && 1 << count <= limit {
+        for subset in 0..1usize << count {
+            for (i, fate) in fates.iter_mut().enumerate() {
+                *fate = if subset & 1 << i != 0 { Fate::Kept } else { Fate::Dropped };
+            }
+            check(&fates, rng)?;
+        }
+    } else {
+        for round in 0..limit {
+            match round {
+                0 => fates.fill(Fate::Dropped),
+                1 => fates.fill(Fate::Kept),
+                _ => {
+                    // Only one kept, only one dropped, or any.
+                    let one = rng.usize(..count);
+                    let kind = rng.u8(..4);
+                    for (i, fate) in fates.iter_mut().enumerate() {
+                        let kept = match kind {
+                            0 => i == one,
+                            1 => i != one,
+                            _ => rng.bool(),
+                        };
+                        *fate = if kept { Fate::Kept } else { Fate::Dropped };
+                    }
+                }
+            }
+            check(&fates, rng)?;
+        }
+    }
+    for _ in 0..torn {
+        for fate in &mut fates {
+            *fate = match rng.u8(..4) {
+                0 => Fate::Kept,
+                1 => Fate::Dropped,
+                _ => Fate::Torn(rng.u64(..)),
+            };
+        }
+        check(&fates, rng)?;
+    }
+    Ok(())
+}
+
+/// The listed devices as the core's recovery sees them.
+struct Listed<'a> {
+    scenario: &'a Scenario,
+    blobs: &'a RefCell<Blobs>,
+    images: &'a [Image],
+    members: &'a [u8],
+}
+
+impl Listed<'_> {
+    fn tags(&self, member: u8, at: u64, len: u64) -> Vec<Tag> {
+        let shape = self.scenario.disk_shape(member);
+        slice(shape, &self.images[usize::from(member)], at, len).to_vec()
+    }
+}
+
+impl Devices for Listed<'_> {
+    fn sectors(&self, _: usize) -> Sectors {
+        crate::scenario::DEVICE
+    }
+
+    fn read_superblock(&mut self, device: usize, slot: usize, into: &mut Superblock) -> Result<MemberId, DecodeError> {
+        let member = self.members[device];
+        let at = self.scenario.slots(member)[slot];
+        let tags = self.tags(member, at, SUPERBLOCK_SECTORS.0);
+        match &*self.blobs.borrow_mut().superblock(&tags) {
+            Ok((superblock, member)) => {
+                into.copy_from(superblock);
+                Ok(*member)
+            }
+            Err(error) => Err(*error),
+        }
+    }
+}
+
+/// A volume as it was found.
+pub struct Found {
+    pub superblock: Box<Superblock>,
+    pub last_slot: Vec<Option<usize>>,
+    pub stash: Option<StashHeader>,
+    stash_data: Vec<Tag>,
+    pub map: Map,
+    pub cursor: Cursor,
+}
+
+/// Members among `present` that hold any whole superblock: those that a user would list.
+fn worth_listing(scenario: &Scenario, blobs: &RefCell<Blobs>, images: &[Image], present: MemberMask) -> Vec<u8> {
+    let all: Vec<u8> = present.iter().map(|m| m.0).collect();
+    let mut listed = Listed { scenario, blobs, images, members: &all };
+    let mut scratch = Box::<Superblock>::default();
+    let keep: Vec<bool> = (0..all.len())
+        .map(|device| (0..2).any(|slot| listed.read_superblock(device, slot, &mut scratch).is_ok()))
+        .collect();
+    all.iter().zip(keep).filter(|(_, keep)| *keep).map(|(m, _)| *m).collect()
+}
+
+/// Assembles what is there on `present` members.
+///
+/// # Errors
+/// What the core says against it.
+pub fn assemble(
+    scenario: &Scenario,
+    blobs: &RefCell<Blobs>,
+    images: &[Image],
+    present: MemberMask,
+    options: &AssembleOptions,
+) -> Result<Found, Refusal> {
+    const NAMES: [&str; 32] = ["disk"; 32];
+    let members = worth_listing(scenario, blobs, images, present);
+    let mut superblock = Box::<Superblock>::default();
+    let mut listed = Listed { scenario, blobs, images, members: &members };
+    let assembly = recover(&mut listed, &NAMES[..members.len()], options, &mut superblock)?;
+    let last_slot = (0..usize::from(scenario.members))
+        .map(|member| assembly.last_slot[member].map(usize::from))
+        .collect();
+    let mut stash_data = Vec::new();
+    let mut stash = None;
+    if let Some(migration) = superblock.migration {
+        let mut found = Vec::new();
+        for &member in &members {
+            if assembly.device_of_member[usize::from(member)].is_none() {
+                continue;
+            }
+            let at = scenario.stash(member);
+            let bytes = blobs.borrow().get(&listed.tags(member, at, UNIT.0));
+            let Some(header) = StashHeader::decode(&bytes, crc) else {
+                continue;
+            };
+            if !header.is_current(&migration) {
+                continue;
+            }
+            let data = listed.tags(member, header.data_at.0, header.data_len.0);
+            found.push((header, crc_of_tags(&data), data));
+        }
+        stash = StashHeader::choose(&migration, found.iter().map(|(h, c, _)| (*h, *c)));
+        if let Some(stash) = &stash {
+            let whole = found.into_iter().find(|(h, c, _)| h == stash && *c == h.data_crc);
+            stash_data = whole.map(|(_, _, data)| data).unwrap_or_default();
+        }
+    }
+    let engine = Engine::new(superblock, Box::default(), stash, true, 0);
+    let (map, mut cursor) = (*engine.map(), engine.cursor());
+    cursor.window = stash.map(|s| s.range);
+    let mut superblock = Box::<Superblock>::default();
+    superblock.copy_from(engine.superblock());
+    Ok(Found { superblock, last_slot, stash, stash_data, map, cursor })
+}
+
+/// Where reads of a whole volume are to come from.
+pub struct Reader<'a> {
+    pub scenario: &'a Scenario,
+    pub images: &'a [Image],
+    pub map: &'a Map,
+    pub cursor: Cursor,
+    pub window: &'a [Tag],
+    pub window_start: u64,
+}
+
+impl Reader<'_> {
+    fn at(&self, member: MemberId, at: u64, len: u64) -> &[Tag] {
+        let member = usize::from(member.0);
+        slice(self.scenario.disk_shape(member as u8), &self.images[member], at, len)
+    }
+
+    /// Calls `check` with every sector below `end` and what it reads as; None where it can't be read.
+    pub fn for_each(&self, end: u64, mut check: impl FnMut(u64, Option<Tag>) -> Result<(), Wrong>) -> Result<(), Wrong> {
+        let mut x = Logical::ZERO;
+        while x.0 < end {
+            let (route, to) = self.map.route_read(&self.cursor, x);
+            let to = to.min(Logical(end));
+            if route == Route::Window {
+                for y in x.0..to.0 {
+                    check(y, Some(self.window[(y - self.window_start) as usize]))?;
+                }
+                x = to;
+                continue;
+            }
+            let set = self.map.set(route);
+            x += match read(set, self.map.alive, x, to - x) {
+                Read::Direct(place) => {
+                    let tags = self.at(place.member, place.at.0, place.run.0);
+                    for (y, tag) in (x.0..).zip(tags) {
+                        check(y, Some(*tag))?;
+                    }
+                    place.run
+                }
+                Read::Rebuild(len) => {
+                    let spot = set.layout.locate(x);
+                    for i in 0..len.0 {
+                        let tag = (0..set.layout.slots)
+                            .map(SlotId)
+                            .filter(|slot| *slot != spot.slot)
+                            .map(|slot| set.place(slot, spot.offset + Sectors(i)))
+                            .fold(0, |sum, place| sum ^ self.at(place.member, place.at.0, 1)[0]);
+                        check(x.0 + i, Some(tag))?;
+                    }
+                    len
+                }
+                Read::Lost(len) => {
+                    for y in x.0..x.0 + len.0 {
+                        check(y, None)?;
+                    }
+                    len
+                }
+            };
+        }
+        Ok(())
+    }
+
+    /// Whether copies are alike and parity is true where the set says so, below `held`.
+    pub fn check_redundancy(&self, set: &Set, held: Logical) -> Result<(), Failure> {
+        let layout = &set.layout;
+        let end = Logical(held.round_up(layout.stripe()).0.min(layout.capacity().0)).min(set.resync);
+        if !layout.level.is_redundant() || set.missing(self.map.alive) > 0 {
+            return Ok(());
+        }
+        let offsets = if layout.level == Level::Raid1 { end.0 } else { end.0 / layout.stripe().0 * layout.chunk.0 };
+        for offset in (0..offsets).map(Offset) {
+            let mut tags = (0..layout.slots).map(|slot| {
+                let place = set.place(SlotId(slot), offset);
+                self.at(place.member, place.at.0, 1)[0]
+            });
+            let good = match layout.level {
+                Level::Raid1 => {
+                    let first = tags.next();
+                    tags.all(|tag| Some(tag) == first)
+                }
+                _ => tags.fold(0, |sum, tag| sum ^ tag) == 0,
+            };
+            if !good {
+                return Err(format!(
+                    "{} is not true at offset {} although it is synced up to sector {}",
+                    layout.level.name(),
+                    offset.0,
+                    set.resync.0
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Found {
+    /// The superblock that an engine begins with.
+    pub fn superblock_for_use(&self) -> Box<Superblock> {
+        self.superblock.clone()
+    }
+
+    fn reader<'a>(&'a self, scenario: &'a Scenario, images: &'a [Image]) -> Reader<'a> {
+        Reader {
+            scenario,
+            images,
+            map: &self.map,
+            cursor: self.cursor,
+            window: &self.stash_data,
+            window_start: self.stash.map_or(0, |s| s.range.start.0),
+        }
+    }
+}
+
+/// What is checked of a crash state.
+pub struct Trial<'a> {
+    pub scenario: &'a Scenario,
+    pub blobs: &'a Rc<RefCell<Blobs>>,
+    /// Members that are there.
+    pub present: MemberMask,
+    /// A member failed before: what was never read may differ, and an assembly may need force.
+    pub faulted: bool,
+    pub strict: &'a Oracle,
+    pub loose: &'a Oracle,
+}
+
+impl Trial<'_> {
+    /// Assembles what a crash left and compares every sector. None where it is right that
+    /// the volume can't be assembled.
+    ///
+    /// # Errors
+    /// When something is lost, or can't be assembled although it should.
+    pub fn check(&self, images: &[Image]) -> Result<Option<Found>, Failure> {
+        let options = AssembleOptions { degraded: self.faulted, ..AssembleOptions::default() };
+        let found = match assemble(self.scenario, self.blobs, images, self.present, &options) {
+            Ok(found) => found,
+            // Parity may be wrong and a member is gone: the user is asked.
+            Err(refusal) if self.faulted && refusal.errno == Errno::EUCLEAN => return Ok(None),
+            Err(refusal) => return Err(format!("not assembled: {refusal}")),
+        };
+        let oracle = if self.faulted { self.loose } else { self.strict };
+        self.compare(&found, images, oracle)?;
+        let reader = found.reader(self.scenario, images);
+        reader.check_redundancy(&found.map.source, Logical(found.map.size.0))?;
+        if let Some(target) = &found.map.target {
+            reader.check_redundancy(target, found.cursor.durable)?;
+        }
+        Ok(Some(found))
+    }
+
+    fn compare(&self, found: &Found, images: &[Image], oracle: &Oracle) -> Result<(), Failure> {
+        if found.map.size.0 < oracle.len() {
+            return Err(format!("the volume has {} sectors and had {}", found.map.size.0, oracle.len()));
+        }
+        let reader = found.reader(self.scenario, images);
+        let result = reader.for_each(oracle.len(), |x, tag| match tag {
+            Some(tag) => oracle.may_survive(x, tag),
+            None => Err(Wrong { sector: x, found: "nothing that can be read".into(), allowed: Vec::new() }),
+        });
+        result.map_err(|wrong| {
+            format!(
+                "after a crash {wrong}; cursor {}, epoch {}, generation {}, stash {:?}",
+                found.cursor.durable.0, found.superblock.epoch, found.superblock.generation, found.stash.map(|s| (s.number, s.range))
+            )
+        })
+    }
+
+    /// Assembles without each member in turn, where redundancy bears it.
+    ///
+    /// # Errors
+    /// When something is lost then.
+    pub fn check_degraded(&self, images: &[Image], found: &Found) -> Result<usize, Failure> {
+        let mut tried = 0;
+        let sets = [Some(found.map.source), found.map.target];
+        let sets = || sets.iter().flatten();
+        let bears = |alive: MemberMask| {
+            sets().all(|set| {
+                let parity_bears = !set.layout.level.has_parity() || found.superblock.clean;
+                set.survives(alive) && parity_bears
+            })
+        };
+        for member in self.present.iter() {
+            let mut present = self.present;
+            present.remove(member);
+            let without = found.map.alive & present;
+            if !bears(without) || !found.map.alive.has(member) {
+                continue;
+            }
+            let options = AssembleOptions { degraded: true, ..AssembleOptions::default() };
+            let degraded = match assemble(self.scenario, self.blobs, images, present, &options) {
+                Ok(degraded) => degraded,
+                Err(refusal) if refusal.errno == Errno::EUCLEAN => continue,
+                Err(refusal) => return Err(format!("not assembled without member {}: {refusal}", member.0)),
+            };
+            tried += 1;
+            // What one member alone showed to a reader may be gone with it.
+            self.compare(&degraded, images, self.loose)
+                .map_err(|why| format!("without member {}: {why}", member.0))?;
+        }
+        Ok(tried)
+    }
+}

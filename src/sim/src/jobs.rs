@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The engine's jobs: what load, store, stash and scrub are in transfers.
+
+use std::collections::VecDeque;
+
+use restripe_core::engine::{Event, ScrubKind, Which};
+use restripe_core::footprint::{for_each_write, is_in_place};
+use restripe_core::geometry::{Logical, MemberMask, Offset, Range, Sectors, SlotId};
+use restripe_core::ondisk::{StashHeader, STASH_HEADER_SIZE, UNIT};
+use restripe_core::placement::Set;
+use restripe_core::stripe::{self, mirror_plan, parity_plan, plan_rebuild, plan_row, Plan, Read, ScrubMode, BAND};
+
+use crate::blobs::{crc, crc_of_tags};
+use crate::disk::Tag;
+use crate::io::{Dest, Group, Owner};
+use crate::plan::calculate;
+use crate::world::World;
+
+/// What a job is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Idle,
+    Load,
+    /// Reading for one plan of a load: a rebuild.
+    Rebuild,
+    /// The stash, from the members in turn until one's data are whole.
+    LoadStash { left: MemberMask, header: StashHeader },
+    Stash,
+    Store,
+    ScrubRead,
+    ScrubWrite,
+}
+
+/// A job and its memory.
+#[derive(Default)]
+pub struct JobTask {
+    pub data: Vec<Tag>,
+    pub scratch: Vec<Tag>,
+    pub range: Range,
+    phase: Phase,
+    failed: MemberMask,
+    rebuilds: VecDeque<(Logical, Sectors)>,
+    scrubs: VecDeque<Piece>,
+    plan: Option<Box<Plan>>,
+    kind: ScrubKind,
+    which: Which,
+}
+
+/// A piece of a scrub small enough for one plan.
+#[derive(Clone, Copy)]
+struct Piece {
+    /// Sector of the volume, or of the slots where there is parity.
+    at: u64,
+    len: Sectors,
+    /// What differs is to be written anew.
+    repair: bool,
+}
+
+impl World {
+    fn set(&self, which: Which) -> Set {
+        match (which, self.view.map.target) {
+            (Which::Target, Some(target)) => target,
+            _ => self.view.map.source,
+        }
+    }
+
+    fn alive(&self) -> MemberMask {
+        self.view.map.alive
+    }
+
+    fn task(&mut self, job: u8) -> &mut JobTask {
+        &mut self.jobs[usize::from(job)]
+    }
+
+    pub(crate) fn load(&mut self, job: u8, range: Range) {
+        let set = self.set(Which::Source);
+        let len = range.len().0 as usize;
+        let task = self.task(job);
+        *task = JobTask { range, phase: Phase::Load, data: vec![0; len], ..JobTask::default() };
+        let alive = self.alive();
+        let end = Logical(range.end.0.min(self.view.map.size.0));
+        let mut group = Group::new(Owner::Job(job));
+        let mut x = range.start;
+        while x < end {
+            let step = match stripe::read(&set, alive, x, end - x) {
+                Read::Direct(place) => {
+                    let dest = Dest::Data((x - range.start).0 as usize);
+                    group.read(place.member, place.at.0, place.run.0, dest);
+                    place.run
+                }
+                Read::Rebuild(len) => {
+                    self.task(job).rebuilds.push_back((x, len));
+                    len
+                }
+                Read::Lost(len) => {
+                    let spot = set.layout.locate(x);
+                    let member = set.member(spot.slot, spot.offset);
+                    self.task(job).failed.insert(member);
+                    len
+                }
+            };
+            x += step;
+        }
+        self.begin(group);
+    }
+
+    fn load_goes_on(&mut self, job: u8) {
+        let set = self.set(Which::Source);
+        let task = self.task(job);
+        if task.phase == Phase::Rebuild {
+            let base = 0;
+            if let Some(plan) = task.plan.take() {
+                calculate(&plan, &mut task.scratch, &mut task.data, base);
+            }
+        }
+        let next = task.rebuilds.pop_front();
+        let (Some((x, len)), true) = (next, task.failed.is_empty()) else {
+            task.phase = Phase::Idle;
+            let failed = task.failed;
+            return self.tell(Event::Loaded { job, failed });
+        };
+        task.phase = Phase::Rebuild;
+        let plan = plan_rebuild(&set, x, len, x - task.range.start);
+        task.scratch = vec![0; plan.scratch().0 as usize];
+        let mut group = Group::new(Owner::Job(job));
+        group.plan_reads(&plan, 0);
+        task.plan = Some(Box::new(plan));
+        self.begin(group);
+    }
+
+    pub(crate) fn load_stash(&mut self, job: u8, members: MemberMask, header: StashHeader) {
+        let task = self.task(job);
+        let len = header.range.len().0 as usize;
+        *task = JobTask {
+            range: header.range,
+            phase: Phase::LoadStash { left: members, header },
+            data: vec![0; len],
+            ..JobTask::default()
+        };
+        self.load_stash_goes_on(job, true);
+    }
+
+    fn load_stash_goes_on(&mut self, job: u8, first: bool) {
+        let task = self.task(job);
+        let Phase::LoadStash { left, header } = task.phase else {
+            unreachable!("a stash is being loaded");
+        };
+        if !first && crc_of_tags(&task.data) == header.data_crc {
+            task.phase = Phase::Idle;
+            return self.tell(Event::Loaded { job, failed: MemberMask::EMPTY });
+        }
+        let Some(member) = left.iter().next() else {
+            task.phase = Phase::Idle;
+            let failed = MemberMask(1);
+            return self.tell(Event::Loaded { job, failed });
+        };
+        let mut left = left;
+        left.remove(member);
+        task.phase = Phase::LoadStash { left, header };
+        let at = self.scenario.stash(member.0) + UNIT.0;
+        let mut group = Group::new(Owner::Job(job));
+        group.read(member, at, header.range.len().0, Dest::Data(0));
+        self.begin(group);
+    }
+
+    pub(crate) fn stash_data(&mut self, job: u8, members: MemberMask) {
+        let task = self.task(job);
+        task.phase = Phase::Stash;
+        task.failed = MemberMask::EMPTY;
+        let data = task.data.clone();
+        let mut group = Group::new(Owner::Job(job));
+        for member in members.iter() {
+            group.write(member, self.scenario.stash(member.0) + UNIT.0, data.clone(), false);
+        }
+        self.begin(group);
+    }
+
+    pub(crate) fn stash_header(&mut self, job: u8, members: MemberMask, number: u64, range: Range) {
+        let migration = self.engine.superblock().migration.map(|m| m.uuid).unwrap_or_default();
+        let task = self.task(job);
+        task.phase = Phase::Stash;
+        let data_crc = crc_of_tags(&task.data);
+        let mut group = Group::new(Owner::Job(job));
+        for member in members.iter() {
+            let at = self.scenario.stash(member.0);
+            let header = StashHeader {
+                migration,
+                number,
+                range,
+                data_at: restripe_core::geometry::Physical(at + UNIT.0),
+                data_len: range.len(),
+                data_crc,
+            };
+            let mut bytes = [0; STASH_HEADER_SIZE];
+            header.encode(&mut bytes, crc);
+            let tags = self.blobs.borrow_mut().put(&bytes);
+            group.write(member, at, tags, false);
+        }
+        self.begin(group);
+    }
+
+    pub(crate) fn store(&mut self, job: u8, range: Range) {
+        let map = self.view.map;
+        let (source, target, alive) = (map.source, self.set(Which::Target), map.alive);
+        let task = self.task(job);
+        task.phase = Phase::Store;
+        task.failed = MemberMask::EMPTY;
+        let data = task.data.clone();
+        let end = Logical(map.size.0);
+        let mut group = Group::new(Owner::Job(job));
+        if target.layout.level.is_striped() {
+            let stripe = target.layout.stripe();
+            let mut start = range.start;
+            while start < range.end {
+                let row = target.layout.row(start);
+                let parity = target.layout.data_slots() as u16;
+                let chunk = target.layout.chunk;
+                let plan = plan_row(&target, alive, row, parity, |x, slot| {
+                    let offset = target.layout.row_offset(x);
+                    is_in_place(&source, end, &target, x, (slot, offset), chunk)
+                });
+                // Lanes are the row's data; what lies behind the volume's end is zero.
+                let mut scratch = vec![0; plan.scratch().0 as usize];
+                let from = (start - range.start).0 as usize;
+                let to = data.len().min(from + stripe.0 as usize);
+                scratch[..to - from].copy_from_slice(&data[from..to]);
+                calculate(&plan, &mut scratch, &mut [], 0);
+                group.plan_writes(&plan, &[], 0, &scratch, false);
+                start += stripe;
+            }
+        } else {
+            for_each_write(&target, range, |x, slot, offset, len| {
+                let Some(x) = x else { return };
+                let mut done = Sectors::ZERO;
+                while done < len {
+                    let place = target.place(slot, offset + done);
+                    let run = place.run.min(len - done);
+                    let kept = is_in_place(&source, end, &target, x + done, (slot, offset + done), run);
+                    if !kept && alive.has(place.member) {
+                        let from = (x + done - range.start).0 as usize;
+                        group.write(place.member, place.at.0, data[from..from + run.0 as usize].to_vec(), false);
+                    }
+                    done = done + run;
+                }
+            });
+        }
+        self.begin(group);
+    }
+
+    pub(crate) fn scrub(&mut self, job: u8, which: Which, range: Range, kind: ScrubKind) {
+        let set = self.set(which);
+        let mut scrubs = VecDeque::new();
+        let repair = kind == ScrubKind::Resync;
+        if set.layout.level.has_parity() {
+            let mut offset = set.layout.row_offset(range.start);
+            let end = set.layout.used_below(range.end);
+            while offset < end {
+                let len = set.layout.chunk.min(BAND);
+                scrubs.push_back(Piece { at: offset.0, len, repair });
+                offset += len;
+            }
+        } else {
+            let mut x = range.start;
+            while x < range.end {
+                let spot = set.layout.locate(x);
+                let mut len = spot.run.min(range.end - x);
+                // A piece is one place on every leg.
+                for slot in (0..set.layout.slots).map(SlotId) {
+                    len = len.min(set.place(slot, spot.offset).run);
+                }
+                scrubs.push_back(Piece { at: x.0, len, repair });
+                x += len;
+            }
+        }
+        *self.task(job) = JobTask { range, scrubs, kind, which, ..JobTask::default() };
+        self.scrub_goes_on(job);
+    }
+
+    fn scrub_goes_on(&mut self, job: u8) {
+        let (which, failed) = (self.task(job).which, self.task(job).failed);
+        let (set, alive) = (self.set(which), self.alive());
+        while let (Some(&piece), true) = (self.task(job).scrubs.front(), failed.is_empty()) {
+            let mode = if piece.repair { ScrubMode::Resync } else { ScrubMode::Check };
+            let plan = if set.layout.level.has_parity() {
+                parity_plan(&set, alive, Offset(piece.at), piece.len, mode)
+            } else {
+                mirror_plan(&set, alive, Logical(piece.at), piece.len, mode)
+            };
+            let Some(plan) = plan else {
+                self.task(job).scrubs.pop_front();
+                continue;
+            };
+            let task = self.task(job);
+            task.phase = Phase::ScrubRead;
+            task.scratch = vec![0; plan.scratch().0 as usize];
+            let mut group = Group::new(Owner::Job(job));
+            group.plan_reads(&plan, 0);
+            task.plan = Some(Box::new(plan));
+            return self.begin(group);
+        }
+        self.task(job).phase = Phase::Idle;
+        self.tell(Event::Scrubbed { job, failed });
+    }
+
+    fn scrub_has_read(&mut self, job: u8) {
+        let set = self.set(self.jobs[usize::from(job)].which);
+        let task = &mut self.jobs[usize::from(job)];
+        let (Some(plan), Some(piece)) = (task.plan.take(), task.scrubs.front().copied()) else {
+            unreachable!("a scrub reads for a plan");
+        };
+        if !task.failed.is_empty() {
+            return self.scrub_goes_on(job);
+        }
+        calculate(&plan, &mut task.scratch, &mut task.data, 0);
+        if piece.repair {
+            task.phase = Phase::ScrubWrite;
+            let mut group = Group::new(Owner::Job(job));
+            group.plan_writes(&plan, &[], 0, &task.scratch, false);
+            return self.begin(group);
+        }
+        let lane = plan.lane.0 as usize;
+        let first = if set.layout.level.has_parity() { usize::from(plan.lanes) - 1 } else { 1 };
+        let differs = task.scratch[first * lane..].iter().any(|tag| *tag != 0);
+        let piece = task.scrubs.pop_front();
+        if let (true, Some(piece)) = (differs, piece) {
+            if task.kind == ScrubKind::Repair {
+                task.scrubs.push_front(Piece { repair: true, ..piece });
+            }
+            let start = if set.layout.level.has_parity() {
+                piece.at / set.layout.chunk.0 * set.layout.stripe().0
+            } else {
+                piece.at
+            };
+            let range = Range::new(Logical(start), Logical(start) + piece.len);
+            self.tell(Event::Mismatch { range });
+        }
+        self.scrub_goes_on(job);
+    }
+
+    pub(crate) fn job_io_done(&mut self, job: u8, failed: MemberMask) {
+        let task = self.task(job);
+        task.failed = task.failed | failed;
+        let failed = task.failed;
+        match task.phase {
+            Phase::Load | Phase::Rebuild => self.load_goes_on(job),
+            Phase::LoadStash { .. } => self.load_stash_goes_on(job, false),
+            Phase::Stash => {
+                task.phase = Phase::Idle;
+                self.tell(Event::Stashed { job, failed });
+            }
+            Phase::Store => {
+                task.phase = Phase::Idle;
+                self.tell(Event::Stored { job, failed });
+            }
+            Phase::ScrubRead => self.scrub_has_read(job),
+            Phase::ScrubWrite => {
+                task.scrubs.pop_front();
+                self.scrub_goes_on(job);
+            }
+            Phase::Idle => unreachable!("an idle job transfers nothing"),
+        }
+    }
+}

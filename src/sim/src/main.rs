@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `make sim`: random volumes, schedules and crashes for as long as asked.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use fastrand::Rng;
+use indicatif::{ProgressBar, ProgressStyle};
+use restripe_core::rules::Rules;
+use restripe_sim::run::{Effort, Report, Runner, Tally};
+use restripe_sim::scenario::Scenario;
+
+/// Crashes simulated volumes at every step and compares with an oracle.
+#[derive(Parser)]
+struct Arguments {
+    /// Runs exactly this one volume, and shows its steps if it fails.
+    #[arg(long, env = "SEED")]
+    seed: Option<u64>,
+    /// How long to try random ones.
+    #[arg(long, env = "SECONDS", default_value_t = 60)]
+    seconds: u64,
+    /// Where the random ones begin.
+    #[arg(long, default_value_t = 0)]
+    first: u64,
+}
+
+/// The volume and the effort that a seed stands for.
+fn runner(seed: u64) -> Runner {
+    let mut rng = Rng::with_seed(seed);
+    let most = if seed.is_multiple_of(4) { 8 } else { 4 };
+    let scenario = Scenario::random(&mut rng, most);
+    let effort = Effort {
+        states: 12,
+        every: rng.u32(1..8),
+        crashes: rng.u32(0..5),
+        branch: 2,
+        requests: rng.u32(0..40),
+        faults: rng.u8(..4) == 0,
+    };
+    Runner::new(scenario, effort, rng.u64(..), Rules::default())
+}
+
+fn show(seed: u64, report: &Report) {
+    eprintln!("seed {seed}: {}", report.scenario);
+    let last = 400;
+    if report.trace.len() > last {
+        eprintln!("({} steps before)", report.trace.len() - last);
+    }
+    for line in report.trace.iter().skip(report.trace.len().saturating_sub(last)) {
+        eprintln!("{line}");
+    }
+    eprintln!("{}", report.failure);
+    eprintln!("run it again: make sim SEED={seed}");
+}
+
+fn run(seed: u64, tally: &mut Tally) -> Result<(), Box<Report>> {
+    let mut first = runner(seed);
+    let result = first.run();
+    tally.states += first.tally.states;
+    tally.lives += first.tally.lives;
+    tally.steps += first.tally.steps;
+    tally.windows += first.tally.windows;
+    tally.degraded += first.tally.degraded;
+    if result.is_err() {
+        // The same again, with its steps.
+        let mut again = runner(seed);
+        again.traced = true;
+        return again.run();
+    }
+    result
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let mut tally = Tally::default();
+    if let Some(seed) = arguments.seed {
+        return match run(seed, &mut tally) {
+            Ok(()) => {
+                println!("seed {seed}: {} crash states in {} lives, all well", tally.states, tally.lives);
+                ExitCode::SUCCESS
+            }
+            Err(report) => {
+                show(seed, &report);
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let begun = Instant::now();
+    let end = Duration::from_secs(arguments.seconds);
+    let bar = ProgressBar::new(arguments.seconds);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} s  {msg}") {
+        bar.set_style(style);
+    }
+    let mut seed = arguments.first;
+    while begun.elapsed() < end {
+        if let Err(report) = run(seed, &mut tally) {
+            bar.abandon();
+            show(seed, &report);
+            return ExitCode::FAILURE;
+        }
+        seed += 1;
+        bar.set_position(begun.elapsed().as_secs());
+        bar.set_message(format!("{} crash states, {} volumes", tally.states, seed - arguments.first));
+    }
+    bar.finish();
+    let rate = tally.states as f64 / begun.elapsed().as_secs_f64();
+    println!(
+        "{} volumes, {} lives, {} steps: {} crash states ({rate:.0}/s), {} of them in stash windows, {} assemblies without a member, all well",
+        seed - arguments.first, tally.lives, tally.steps, tally.states, tally.windows, tally.degraded
+    );
+    ExitCode::SUCCESS
+}

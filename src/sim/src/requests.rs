@@ -1,0 +1,462 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Requests of the user: admitted, routed, carried out and retried along the
+//! rules that bind the driver too.
+//!
+//! A request holds a view (a reference to the map) while it transfers, never
+//! while it waits. Writes take their range first and look at the cursor then.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use restripe_core::admit::Route;
+use restripe_core::engine::{Event, Which};
+use restripe_core::geometry::{Logical, MemberMask, Range};
+use restripe_core::placement::Set;
+use restripe_core::stripe::{copies, parity_pieces, plan_parity, plan_rebuild, read, ParityPiece, Plan, Read};
+
+use crate::disk::Tag;
+use crate::io::{Dest, Group, Owner};
+use crate::oracle::{tag, Glance, Promise};
+use crate::plan::calculate;
+use crate::world::{View, World};
+
+/// What a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Read,
+    Write { fua: bool, version: u32 },
+    Flush,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Waits for its range.
+    Waiting,
+    /// Waits for the next map.
+    Parked,
+    /// Transfers.
+    Running,
+    /// Reads for a plan.
+    Reading,
+    /// Failed, and waits for what becomes of the members it failed at.
+    Settling,
+}
+
+/// A request under way.
+pub struct Request {
+    kind: Kind,
+    range: Range,
+    phase: Phase,
+    pub view: Option<Rc<View>>,
+    locked: Option<(u64, u64)>,
+    /// Done up to here; of a write, on all of a run's sets.
+    x: Logical,
+    run_end: Logical,
+    sets: VecDeque<Which>,
+    /// Of the set that is being written: done up to here.
+    set_x: Logical,
+    pieces: VecDeque<ParityPiece>,
+    plan: Option<Box<Plan>>,
+    /// Where the plan's data begin in the request's.
+    base: usize,
+    pub data: Vec<Tag>,
+    pub scratch: Vec<Tag>,
+    failed: MemberMask,
+    glance: Option<(Glance, Glance)>,
+    promise: Option<(Promise, Promise)>,
+}
+
+impl World {
+    /// A request comes in.
+    pub fn submit(&mut self, kind: Kind, range: Range) {
+        let id = self.next_request;
+        self.next_request += 1;
+        let (start, len) = (range.start.0, range.len().0);
+        let mut request = Request {
+            kind,
+            range,
+            phase: Phase::Running,
+            view: None,
+            locked: None,
+            x: range.start,
+            run_end: range.start,
+            sets: VecDeque::new(),
+            set_x: range.start,
+            pieces: VecDeque::new(),
+            plan: None,
+            base: 0,
+            data: vec![0; len as usize],
+            scratch: Vec::new(),
+            failed: MemberMask::EMPTY,
+            glance: None,
+            promise: None,
+        };
+        match kind {
+            Kind::Read => {
+                request.glance = Some((self.strict.read_begins(start, len), self.loose.read_begins(start, len)));
+            }
+            Kind::Write { version, .. } => {
+                request.data = (start..start + len).map(|x| tag(x, version)).collect();
+                self.strict.write_begins(start, len, version);
+                self.loose.write_begins(start, len, version);
+            }
+            Kind::Flush => {
+                request.promise = Some((self.strict.flush_begins(), self.loose.flush_begins()));
+            }
+        }
+        self.log(|| format!("request {id} {kind:?} {start}..{}", start + len));
+        self.requests.insert(id, request);
+        self.enter(id);
+    }
+
+    fn request(&mut self, id: u64) -> &mut Request {
+        self.requests.get_mut(&id).expect("a request lives until it is done")
+    }
+
+    /// Admits a request under the map as it is now.
+    pub(crate) fn enter(&mut self, id: u64) {
+        let view = self.view.clone();
+        let map = &view.map;
+        let request = self.request(id);
+        let (range, locked) = (request.range, request.locked);
+        match request.kind {
+            Kind::Flush => {
+                request.view = Some(view.clone());
+                request.phase = Phase::Running;
+                let mut group = Group::new(Owner::Request(id));
+                for member in map.flush_members().iter() {
+                    group.flush(member, self.disks[usize::from(member.0)].mark());
+                }
+                return self.begin(group);
+            }
+            Kind::Read => {
+                request.view = Some(view);
+                return self.next_run(id);
+            }
+            Kind::Write { .. } => {}
+        }
+        if map.read_only || map.hold || map.clean {
+            if locked.is_some() {
+                self.request(id).locked = None;
+                self.unlock(id);
+            }
+            if map.read_only {
+                return self.finish(id, false);
+            }
+            self.request(id).phase = Phase::Parked;
+            self.parked.push(id);
+            if map.clean && !map.hold {
+                self.tell(Event::WantActive);
+            }
+            return;
+        }
+        let keys = map.lock_range(range);
+        if locked != keys {
+            if locked.is_some() {
+                self.request(id).locked = None;
+                self.unlock(id);
+            }
+            self.request(id).locked = keys;
+            if let Some((start, end)) = keys {
+                if !self.locks.lock(start, end, id) {
+                    self.request(id).phase = Phase::Waiting;
+                    return;
+                }
+            }
+        }
+        let request = self.request(id);
+        request.view = Some(view);
+        request.x = range.start;
+        self.next_run(id);
+    }
+
+    /// A request that waited holds its range now.
+    pub(crate) fn granted(&mut self, id: u64) {
+        self.enter(id);
+    }
+
+    fn which(route: Route) -> Which {
+        if route == Route::Target { Which::Target } else { Which::Source }
+    }
+
+    fn set_of(view: &View, which: Which) -> &Set {
+        match (which, &view.map.target) {
+            (Which::Target, Some(target)) => target,
+            _ => &view.map.source,
+        }
+    }
+
+    /// The next run of a read or write, or its end.
+    fn next_run(&mut self, id: u64) {
+        let request = self.request(id);
+        if request.x == request.range.end {
+            return self.finish(id, true);
+        }
+        match request.kind {
+            Kind::Read => self.next_read(id),
+            _ => self.next_write(id),
+        }
+    }
+
+    fn next_read(&mut self, id: u64) {
+        let request = self.request(id);
+        let view = request.view.clone().expect("a running request is in a map");
+        let (x, range) = (request.x, request.range);
+        let (route, end) = view.map.route_read(&view.cursor.get(), x);
+        let end = end.min(range.end);
+        let at = (x - range.start).0 as usize;
+        if route == Route::Window {
+            let window = &self.jobs[0];
+            let from = (x - window.range.start).0 as usize;
+            let len = (end - x).0 as usize;
+            let tags = window.data[from..from + len].to_vec();
+            let request = self.request(id);
+            request.data[at..at + len].copy_from_slice(&tags);
+            request.x = end;
+            return self.next_run(id);
+        }
+        let set = Self::set_of(&view, Self::which(route));
+        match read(set, view.map.alive, x, end - x) {
+            Read::Direct(place) => {
+                self.release(id);
+                let request = self.request(id);
+                request.phase = Phase::Running;
+                request.run_end = x + place.run;
+                let mut group = Group::new(Owner::Request(id));
+                group.read(place.member, place.at.0, place.run.0, Dest::Data(at));
+                self.begin(group);
+            }
+            Read::Rebuild(len) => {
+                let (start, end) = view.map.rebuild_lock_range(Range::new(x, x + len));
+                let request = self.request(id);
+                if request.locked != Some((start, end)) {
+                    self.release(id);
+                    self.request(id).locked = Some((start, end));
+                    // It waits without a hold on the map, and looks again whether it was held or not.
+                    if !self.locks.lock(start, end, id) {
+                        self.leave(id);
+                        self.request(id).phase = Phase::Waiting;
+                        return;
+                    }
+                    return self.next_read(id);
+                }
+                let plan = plan_rebuild(set, x, len, x - range.start);
+                let request = self.request(id);
+                request.phase = Phase::Reading;
+                request.base = 0;
+                request.run_end = x + len;
+                request.scratch = vec![0; plan.scratch().0 as usize];
+                let mut group = Group::new(Owner::Request(id));
+                group.plan_reads(&plan, 0);
+                request.plan = Some(Box::new(plan));
+                self.begin(group);
+            }
+            Read::Lost(_) => self.finish(id, false),
+        }
+    }
+
+    /// Gives back the range, if it has one.
+    fn release(&mut self, id: u64) {
+        if self.request(id).locked.take().is_some() {
+            self.unlock(id);
+        }
+    }
+
+    fn leave(&mut self, id: u64) {
+        if self.request(id).view.take().is_some() {
+            self.left(id);
+        }
+    }
+
+    fn next_write(&mut self, id: u64) {
+        let request = self.request(id);
+        let view = request.view.clone().expect("a running request is in a map");
+        let (route, end) = view.map.route_write(&view.cursor.get(), request.x);
+        request.run_end = end.min(request.range.end);
+        request.sets = match route {
+            Route::Source => [Which::Source].into(),
+            Route::Target => [Which::Target].into(),
+            Route::Both => [Which::Source, Which::Target].into(),
+            Route::Window => {
+                return self.fail("a write got into a window that is being rewritten");
+            }
+        };
+        self.next_set(id);
+    }
+
+    /// The next of the run's sets, or the end of the run.
+    fn next_set(&mut self, id: u64) {
+        let request = self.request(id);
+        request.set_x = request.x;
+        let Some(which) = request.sets.front().copied() else {
+            request.x = request.run_end;
+            return self.next_run(id);
+        };
+        let view = request.view.clone().expect("a running request is in a map");
+        let set = Self::set_of(&view, which);
+        if set.layout.level.has_parity() {
+            let run = Range::new(request.x, request.run_end);
+            request.base = (request.x - request.range.start).0 as usize;
+            request.pieces = parity_pieces(set, view.map.alive, run).collect();
+            self.next_piece(id);
+        } else {
+            self.next_copies(id);
+        }
+    }
+
+    fn next_copies(&mut self, id: u64) {
+        let request = self.request(id);
+        if request.set_x == request.run_end {
+            request.sets.pop_front();
+            return self.next_set(id);
+        }
+        let Kind::Write { fua, .. } = request.kind else {
+            unreachable!("only writes have copies");
+        };
+        let view = request.view.clone().expect("a running request is in a map");
+        let set = Self::set_of(&view, request.sets[0]);
+        let (places, run) = copies(set, view.map.alive, request.set_x, request.run_end - request.set_x);
+        if places.is_empty() {
+            return self.finish(id, false);
+        }
+        let from = (request.set_x - request.range.start).0 as usize;
+        let tags = request.data[from..from + run.0 as usize].to_vec();
+        request.set_x += run;
+        request.phase = Phase::Running;
+        let mut group = Group::new(Owner::Request(id));
+        for place in &places {
+            group.write(place.member, place.at.0, tags.clone(), fua);
+        }
+        self.begin(group);
+    }
+
+    fn next_piece(&mut self, id: u64) {
+        let request = self.request(id);
+        let Some(piece) = request.pieces.front().copied() else {
+            request.sets.pop_front();
+            return self.next_set(id);
+        };
+        let view = request.view.clone().expect("a running request is in a map");
+        let set = Self::set_of(&view, request.sets[0]);
+        let Some(plan) = plan_parity(set, view.map.alive, &piece) else {
+            return self.finish(id, false);
+        };
+        request.phase = Phase::Reading;
+        request.scratch = vec![0; plan.scratch().0 as usize];
+        let mut group = Group::new(Owner::Request(id));
+        group.plan_reads(&plan, request.base);
+        request.plan = Some(Box::new(plan));
+        self.begin(group);
+    }
+
+    pub(crate) fn request_io_done(&mut self, id: u64, failed: MemberMask) {
+        let request = self.request(id);
+        if !failed.is_empty() {
+            request.failed = failed;
+            request.phase = Phase::Settling;
+            request.plan = None;
+            self.leave(id);
+            return self.tell(Event::Faulted { members: failed });
+        }
+        match (request.kind, request.phase) {
+            (Kind::Flush, _) => self.finish(id, true),
+            (Kind::Read, phase) => {
+                if let (Phase::Reading, Some(plan)) = (phase, request.plan.take()) {
+                    let base = request.base;
+                    calculate(&plan, &mut request.scratch, &mut request.data, base);
+                    self.release(id);
+                }
+                let request = self.request(id);
+                request.x = request.run_end;
+                self.next_run(id);
+            }
+            (Kind::Write { fua, .. }, Phase::Reading) => {
+                let Some(plan) = request.plan.take() else {
+                    unreachable!("a write reads for a plan");
+                };
+                let base = request.base;
+                calculate(&plan, &mut request.scratch, &mut request.data, base);
+                request.pieces.pop_front();
+                request.phase = Phase::Running;
+                let mut group = Group::new(Owner::Request(id));
+                group.plan_writes(&plan, &request.data, base, &request.scratch, fua);
+                self.begin(group);
+            }
+            (Kind::Write { .. }, _) => {
+                let view = request.view.clone().expect("a running request is in a map");
+                if Self::set_of(&view, request.sets[0]).layout.level.has_parity() {
+                    self.next_piece(id);
+                } else {
+                    self.next_copies(id);
+                }
+            }
+        }
+    }
+
+    /// What failed is settled: requests try again, or end with an error.
+    pub(crate) fn settle(&mut self, retry: MemberMask) {
+        let waiting: Vec<u64> = self
+            .requests
+            .iter()
+            .filter(|(_, r)| r.phase == Phase::Settling)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in waiting {
+            if self.requests.get(&id).is_none_or(|r| r.phase != Phase::Settling) {
+                continue;
+            }
+            let request = self.request(id);
+            if (request.failed & !retry).is_empty() {
+                request.failed = MemberMask::EMPTY;
+                request.x = request.range.start;
+                if request.kind == Kind::Read {
+                    self.release(id);
+                }
+                self.enter(id);
+            } else {
+                self.finish(id, false);
+            }
+        }
+    }
+
+    fn finish(&mut self, id: u64, well: bool) {
+        self.release(id);
+        self.leave(id);
+        let request = self.requests.remove(&id).expect("a request lives until it is done");
+        let (start, len) = (request.range.start.0, request.range.len().0);
+        self.log(|| format!("request {id} ended {}", if well { "well" } else { "with EIO" }));
+        if !well && self.answering().count() == u32::from(self.scenario.members) {
+            self.fail(format!("request {id} {:?} failed and no member did", request.kind));
+        }
+        match request.kind {
+            Kind::Read => {
+                let Some((strict, loose)) = request.glance else { return };
+                if !well {
+                    return;
+                }
+                let first = self.strict.read_ended(start, &strict, &request.data);
+                let second = self.loose.read_ended(start, &loose, &request.data);
+                let result = if self.faulted { second } else { first };
+                if let Err(wrong) = result {
+                    self.fail(format!("read {id}: {wrong}"));
+                }
+            }
+            Kind::Write { fua, version } => {
+                for oracle in [&mut self.strict, &mut self.loose] {
+                    if well {
+                        oracle.write_acked(start, len, version, fua);
+                    } else {
+                        oracle.write_failed(start, len, version);
+                    }
+                }
+                self.dirty = true;
+            }
+            Kind::Flush => {
+                let (Some((strict, loose)), true) = (request.promise, well) else { return };
+                self.strict.flush_acked(&strict);
+                self.loose.flush_acked(&loose);
+                self.dirty = true;
+            }
+        }
+    }
+}

@@ -1,0 +1,602 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A volume's lives, one after the other: each ends with a crash or in order.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use fastrand::Rng;
+use restripe_core::engine::Event;
+use restripe_core::geometry::{Logical, MemberMask, Range, Sectors, SlotId};
+use restripe_core::layout::Level;
+use restripe_core::ondisk::{encode, SUPERBLOCK_SIZE};
+use restripe_core::placement::Set;
+use restripe_core::rules::Rules;
+
+use crate::blobs::{crc, Blobs};
+use crate::crash::{for_each_fate, images, pending, Fate, Found, Reader, Trial};
+use crate::disk::{Image, Tag};
+use crate::oracle::{tag, Oracle};
+use crate::requests::Kind;
+use crate::scenario::Scenario;
+use crate::world::{Failure, Start, World};
+
+/// How hard a run tries.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// Crash states looked at wherever one could differ from the last; all subsets where they are fewer.
+    pub states: usize,
+    /// Of the steps where a crash could make a difference, one in so many is looked at.
+    pub every: u32,
+    /// Crashes that a new life follows.
+    pub crashes: u32,
+    /// From every step looked at, a life is begun after a crash there, and lives in it, to this depth.
+    pub branch: u32,
+    /// Requests in every life.
+    pub requests: u32,
+    /// Members may fail.
+    pub faults: bool,
+}
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    pub states: u64,
+    pub lives: u64,
+    pub steps: u64,
+    pub windows: u64,
+    pub degraded: u64,
+}
+
+/// A failure, and how it came about.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub scenario: String,
+    pub failure: Failure,
+    pub trace: Vec<String>,
+}
+
+/// Runs one volume through its lives.
+pub struct Runner {
+    scenario: Rc<Scenario>,
+    blobs: Rc<RefCell<Blobs>>,
+    effort: Effort,
+    rules: Rules,
+    rng: Rng,
+    /// Migrations begun; each has a uuid of its own.
+    migrations: u8,
+    pub tally: Tally,
+    /// Writes steps down.
+    pub traced: bool,
+    trace: Vec<String>,
+}
+
+/// Content of a set that holds a volume of version 0, and garbage all around.
+fn first_images(scenario: &Scenario, rng: &mut Rng) -> Vec<Image> {
+    let mut images: Vec<Image> = (0..scenario.members)
+        .map(|m| (0..scenario.disk_shape(m).len()).map(|_| rng.u64(1..1 << 62) << 1).collect())
+        .collect();
+    let blank = |images: &mut Vec<Image>, member: u8, at: u64, len: u64| {
+        let index = scenario.disk_shape(member).index(at, len);
+        images[usize::from(member)][index..index + len as usize].fill(0);
+    };
+    for member in 0..scenario.members {
+        for at in scenario.slots(member) {
+            blank(&mut images, member, at, restripe_core::ondisk::SUPERBLOCK_SECTORS.0);
+        }
+    }
+    let set = scenario.source.set();
+    let put = |images: &mut Vec<Image>, set: &Set, slot: SlotId, offset, tag: Tag| {
+        let place = set.place(slot, offset);
+        let index = scenario.disk_shape(place.member.0).index(place.at.0, 1);
+        images[usize::from(place.member.0)][index] = tag;
+    };
+    for x in 0..set.layout.capacity().0 {
+        let spot = set.layout.locate(Logical(x));
+        let content = if x < scenario.size { tag(x, 0) } else { 0 };
+        if set.layout.level == Level::Raid1 {
+            for slot in 0..set.layout.slots {
+                let stale = !scenario.synced && SlotId(slot) != spot.slot && rng.u8(..4) == 0;
+                put(&mut images, &set, SlotId(slot), spot.offset, if stale { rng.u64(1..) >> 1 } else { content });
+            }
+        } else {
+            put(&mut images, &set, spot.slot, spot.offset, content);
+        }
+    }
+    if set.layout.level.has_parity() {
+        let chunk = set.layout.chunk.0;
+        for offset in (0..set.layout.slot_len.0).map(restripe_core::geometry::Offset) {
+            let parity = set.layout.parity_slot(offset.0 / chunk).expect("it has parity");
+            let sum = (0..set.layout.slots)
+                .map(SlotId)
+                .filter(|slot| *slot != parity)
+                .map(|slot| {
+                    let place = set.place(slot, offset);
+                    let index = scenario.disk_shape(place.member.0).index(place.at.0, 1);
+                    images[usize::from(place.member.0)][index]
+                })
+                .fold(0, |sum, tag| sum ^ tag);
+            let stale = !scenario.synced && rng.u8(..4) == 0;
+            put(&mut images, &set, parity, offset, if stale { rng.u64(1..) >> 1 } else { sum });
+        }
+    }
+    images
+}
+
+/// What one life is to do still, and has done.
+struct Life {
+    depth: u32,
+    requests: u32,
+    migrate_after: u32,
+    crash_at: Option<u64>,
+    steps: u64,
+    idle: u32,
+    checked: bool,
+    stopping: bool,
+    faults: u32,
+    fresh_checked: bool,
+}
+
+/// How a life ended.
+enum End {
+    Stopped,
+    Crashed(Box<Start>),
+    /// After a failure of members nothing more can be asked of it.
+    GivenUp,
+}
+
+impl Runner {
+    pub fn new(scenario: Scenario, effort: Effort, seed: u64, rules: Rules) -> Runner {
+        Runner {
+            scenario: Rc::new(scenario),
+            blobs: Rc::default(),
+            effort,
+            rules,
+            rng: Rng::with_seed(seed),
+            migrations: 0,
+            tally: Tally::default(),
+            traced: false,
+            trace: Vec::new(),
+        }
+    }
+
+    /// Runs it to the end.
+    ///
+    /// # Errors
+    /// What is wrong with the core, or with the simulator.
+    pub fn run(&mut self) -> Result<(), Box<Report>> {
+        let scenario = self.scenario.clone();
+        let mut images = first_images(&scenario, &mut self.rng);
+        let superblock = scenario.superblock();
+        let mut last_slot = vec![None; usize::from(scenario.members)];
+        let mut bytes = vec![0; SUPERBLOCK_SIZE];
+        for member in superblock.live().iter() {
+            encode(&superblock, member, &mut bytes, crc);
+            let tags = self.blobs.borrow_mut().put(&bytes);
+            let index = scenario.disk_shape(member.0).index(scenario.slots(member.0)[0], tags.len() as u64);
+            images[usize::from(member.0)][index..index + tags.len()].copy_from_slice(&tags);
+            last_slot[usize::from(member.0)] = Some(0);
+        }
+        let (strict, loose) = (Oracle::new(scenario.size, true), Oracle::new(scenario.size, false));
+        let present = MemberMask((1 << scenario.members) - 1);
+        let trial = Trial {
+            scenario: &scenario,
+            blobs: &self.blobs,
+            present,
+            faulted: false,
+            strict: &strict,
+            loose: &loose,
+        };
+        let begun = trial.check(&images).and_then(|found| {
+            let found = found.ok_or("the first assembly is refused")?;
+            Ok(start(found, images.clone(), strict.clone(), loose.clone(), 1))
+        });
+        let result = begun.and_then(|start| self.lives(start, 0, self.effort.crashes));
+        result.map_err(|failure| {
+            Box::new(Report {
+                scenario: scenario.to_string(),
+                failure,
+                trace: std::mem::take(&mut self.trace),
+            })
+        })
+    }
+
+    /// Lives until one ends in order.
+    fn lives(&mut self, first: Start, depth: u32, crashes: u32) -> Result<(), Failure> {
+        let mut next = first;
+        for left in (0..=crashes).rev() {
+            match self.life(next, depth, left > 0)? {
+                End::Stopped | End::GivenUp => return Ok(()),
+                End::Crashed(start) => next = *start,
+            }
+        }
+        Ok(())
+    }
+
+    fn life(&mut self, start: Start, depth: u32, may_crash: bool) -> Result<End, Failure> {
+        self.tally.lives += 1;
+        let rng = Rng::with_seed(self.rng.u64(..));
+        let mut world = World::new(&self.scenario, &self.blobs, start, rng, self.rules);
+        let kept = self.trace.len();
+        if self.traced {
+            world.trace = Some(std::mem::take(&mut self.trace));
+            world.log(|| format!("-- life at depth {depth}"));
+        }
+        let mut life = Life {
+            depth,
+            requests: self.effort.requests,
+            migrate_after: self.rng.u32(..=self.effort.requests / 2),
+            crash_at: (may_crash && self.rng.u8(..8) != 0).then(|| 1 + self.rng.u64(..400) * self.rng.u64(1..4)),
+            steps: 0,
+            idle: 0,
+            checked: false,
+            stopping: false,
+            faults: u32::from(self.effort.faults),
+            fresh_checked: false,
+        };
+        let result = self.live(&mut world, &mut life);
+        self.tally.steps += life.steps;
+        if let Some(trace) = world.trace.take() {
+            self.trace = trace;
+            if result.is_ok() && depth > 0 {
+                // What a branch did well is no part of a failure's story.
+                self.trace.truncate(kept);
+            }
+        }
+        result
+    }
+
+    fn live(&mut self, world: &mut World, life: &mut Life) -> Result<End, Failure> {
+        loop {
+            life.steps += 1;
+            if life.steps > 200_000 {
+                return Err("it goes on for ever".into());
+            }
+            let progress = self.step(world, life);
+            if let Some(failure) = world.take_failure() {
+                return Err(failure);
+            }
+            if world.ready && !life.fresh_checked {
+                life.fresh_checked = true;
+                world.grow();
+            }
+            if world.stopped {
+                self.check_stopped(world)?;
+                return Ok(End::Stopped);
+            }
+            if world.failed {
+                return self.check_failed(world);
+            }
+            if world.dirty {
+                world.dirty = false;
+                if life.depth == 0 || self.rng.u32(..4) == 0 {
+                    self.look(world, life)?;
+                }
+            }
+            if life.crash_at.is_some_and(|at| life.steps >= at) {
+                if let Some(start) = self.crash(world)? {
+                    return Ok(End::Crashed(Box::new(start)));
+                }
+                return Ok(End::GivenUp);
+            }
+            if progress {
+                life.idle = 0;
+            } else if let Some(end) = self.rest(world, life)? {
+                return Ok(end);
+            }
+        }
+    }
+
+    /// One step; false if only time could bring one.
+    fn step(&mut self, world: &mut World, life: &mut Life) -> bool {
+        let ops = world.ops_len();
+        let engine = if world.has_engine_work() { 3 } else { 0 };
+        let may_submit = world.ready && !life.stopping && life.requests > 0 && world.requests_len() < 4;
+        let submit = u32::from(may_submit);
+        let transfer = if ops > 0 { 4 } else { 0 };
+        let total = engine + submit + transfer;
+        if total == 0 {
+            return false;
+        }
+        if self.rng.u32(..60) == 0 {
+            self.disturb(world, life);
+        }
+        let choice = self.rng.u32(..total);
+        if choice < engine {
+            world.engine_step();
+        } else if choice < engine + submit {
+            life.requests -= 1;
+            self.submit(world);
+        } else {
+            let index = self.rng.usize(..ops);
+            world.end_op(index);
+        }
+        let begun = self.effort.requests - life.requests;
+        if world.ready && begun >= life.migrate_after {
+            self.maybe_migrate(world, life);
+        }
+        true
+    }
+
+    fn maybe_migrate(&mut self, world: &mut World, life: &Life) {
+        let sb = world.engine.superblock();
+        let due = self.scenario.target.is_some()
+            && sb.migration.is_none()
+            && sb.sets[0].extents == self.scenario.source.set().extents
+            && sb.sets[0].layout == self.scenario.source.set().layout
+            && !life.stopping
+            && !world.migrating
+            && !world.faulted;
+        if due {
+            self.migrations += 1;
+            world.migrate(self.migrations);
+        }
+    }
+
+    /// Something from outside, other than a request.
+    fn disturb(&mut self, world: &mut World, life: &mut Life) {
+        if !world.ready || life.stopping {
+            return;
+        }
+        match self.rng.u8(..12) {
+            0..=3 => world.pass(self.rng.u64(..100)),
+            4 => world.pass(10_000),
+            5 | 6 => world.tell(Event::Quiet),
+            7 => world.tell(Event::Pause),
+            8 => world.tell(Event::Resume),
+            9 => {
+                let at = self.rng.bool().then(|| Logical(self.rng.u64(..=self.scenario.size)));
+                world.tell(Event::SyncMax(at));
+            }
+            10 if life.faults > 0 => {
+                let member = self.rng.u8(..self.scenario.members);
+                if world.bears(member) {
+                    life.faults -= 1;
+                    world.kill(member);
+                }
+            }
+            _ => world.tell(Event::Tick),
+        }
+    }
+
+    fn submit(&mut self, world: &mut World) {
+        let end = world.strict.len();
+        let cursor = world.view.cursor.get();
+        // Where it matters most: around the cursors and in the window.
+        let near = match self.rng.u8(..8) {
+            0 => cursor.copied.0,
+            1 => cursor.durable.0,
+            2 => cursor.window.map_or(cursor.copied.0, |w| w.start.0),
+            3 => end,
+            _ => self.rng.u64(..end),
+        };
+        let start = near.saturating_sub(self.rng.u64(..6)).min(end - 1);
+        let most = if self.rng.u8(..4) == 0 { 64 } else { 10 };
+        let len = self.rng.u64(1..=most).min(end - start);
+        let range = Range::new(Logical(start), Logical(start) + Sectors(len));
+        match self.rng.u8(..10) {
+            0..=2 => world.submit(Kind::Read, range),
+            3 | 4 => world.submit(Kind::Flush, Range::default()),
+            n => {
+                let version = world.next_version();
+                world.submit(Kind::Write { fua: n == 5, version }, range);
+            }
+        }
+    }
+
+    /// Looks at what crashes now would leave.
+    fn look(&mut self, world: &World, life: &Life) -> Result<(), Failure> {
+        if self.effort.every > 1 && self.rng.u32(..self.effort.every) != 0 {
+            return Ok(());
+        }
+        let pending = pending(world);
+        let trial = trial(world);
+        let mut rng = Rng::with_seed(self.rng.u64(..));
+        let mut branches = Vec::new();
+        let mut states = 0;
+        let mut degraded = 0;
+        let branch = life.depth < self.effort.branch && self.rng.u32(..8) == 0;
+        for_each_fate(pending.len(), self.effort.states, &mut rng, |fates, rng| {
+            states += 1;
+            let images = images(world, &pending, fates);
+            let Some(found) = trial.check(&images).map_err(|why| describe(&why, world, &pending, fates))? else {
+                return Ok(());
+            };
+            if rng.u8(..8) == 0 {
+                degraded += trial
+                    .check_degraded(&images, &found)
+                    .map_err(|why| describe(&why, world, &pending, fates))?;
+            }
+            if branch && branches.is_empty() && rng.u8(..4) == 0 {
+                let start = start(found, images, world.strict.crashed(), world.loose.crashed(), world.version());
+                branches.push(start);
+            }
+            Ok(())
+        })?;
+        self.tally.states += states;
+        self.tally.degraded += degraded as u64;
+        if world.view.cursor.get().window.is_some() {
+            self.tally.windows += states;
+        }
+        for start in branches {
+            self.lives(start, life.depth + 1, 1)?;
+        }
+        Ok(())
+    }
+
+    /// The power goes, for good.
+    fn crash(&mut self, world: &mut World) -> Result<Option<Start>, Failure> {
+        let pending = pending(world);
+        let keep = self.rng.u8(..4);
+        let fates: Vec<Fate> = pending
+            .iter()
+            .map(|_| match self.rng.u8(..4) {
+                n if n < keep => Fate::Kept,
+                3 => Fate::Torn(self.rng.u64(..)),
+                _ => Fate::Dropped,
+            })
+            .collect();
+        let images = images(world, &pending, &fates);
+        world.log(|| format!("-- crash, {} writes open: {fates:?}", pending.len()));
+        let found = trial(world).check(&images).map_err(|why| describe(&why, world, &pending, &fates))?;
+        self.tally.states += 1;
+        // A member that failed stays away: it is not what is tried here.
+        let Some(found) = found.filter(|_| !world.faulted) else {
+            return Ok(None);
+        };
+        Ok(Some(start(found, images, world.strict.crashed(), world.loose.crashed(), world.version())))
+    }
+
+    /// Nothing moves by itself: time passes, and if that does not help, the life ends.
+    fn rest(&mut self, world: &mut World, life: &mut Life) -> Result<Option<End>, Failure> {
+        life.idle += 1;
+        match life.idle {
+            1 => {
+                self.check_quiet(world)?;
+                world.tell(Event::Resume);
+                world.tell(Event::SyncMax(None));
+            }
+            2 => world.pass(20_000),
+            3 => world.tell(Event::Quiet),
+            4 => world.pass(20_000),
+            _ if world.requests_len() > 0 => return Err("requests wait for ever".into()),
+            _ if !world.ready => return Err("it never gets ready".into()),
+            _ if life.stopping => return Err("it does not stop".into()),
+            _ if world.engine.blocked().is_some() && world.faulted => return Ok(Some(End::GivenUp)),
+            _ if self.scenario.target.is_some() && world.engine.superblock().migration.is_some() => {
+                return Err(format!("the migration does not go on: {:?}", world.engine.blocked()));
+            }
+            _ if !life.checked => {
+                life.checked = true;
+                self.check_done(world)?;
+                life.idle = 0;
+                life.requests += 4;
+                world.tell(Event::Check);
+            }
+            _ => {
+                if world.engine.superblock().mismatch_cnt != 0 {
+                    return Err(format!("a check finds {} sectors that differ", world.engine.superblock().mismatch_cnt));
+                }
+                life.stopping = true;
+                life.idle = 0;
+                world.tell(Event::Stop);
+            }
+        }
+        Ok(None)
+    }
+
+    /// No transfer is under way: what memory and disks say must agree.
+    fn check_quiet(&self, world: &World) -> Result<(), Failure> {
+        if !world.ready || world.requests_len() > 0 {
+            return Ok(());
+        }
+        let images: Vec<Image> = world.disks.iter().map(|d| d.visible().clone()).collect();
+        self.check_content(world, &images)?;
+        let map = &world.view.map;
+        let reader = world.reader(&images);
+        reader.check_redundancy(&map.source, Logical(map.size.0))?;
+        if let Some(target) = &map.target {
+            reader.check_redundancy(target, world.view.cursor.get().copied)?;
+        }
+        Ok(())
+    }
+
+    fn check_content(&self, world: &World, images: &[Image]) -> Result<(), Failure> {
+        let reader = world.reader(images);
+        let oracle = if world.faulted { &world.loose } else { &world.strict };
+        reader
+            .for_each(oracle.len(), |x, tag| tag.map_or(Ok(()), |tag| oracle.may_be(x, tag)))
+            .map_err(|wrong| format!("at rest {wrong}"))
+    }
+
+    /// Migration and resync are over.
+    fn check_done(&self, world: &World) -> Result<(), Failure> {
+        if world.faulted {
+            return Ok(());
+        }
+        let sb = world.engine.superblock();
+        let set = &sb.sets[usize::from(sb.present_set())];
+        let end = Logical(sb.volume_sectors.0).round_up(set.layout.stripe());
+        if set.layout.level.is_redundant() && set.resync < end {
+            return Err(format!("synced up to sector {} of {} only", set.resync.0, end.0));
+        }
+        if let Some(target) = &self.scenario.target {
+            if set.layout.level != target.level || set.extents != target.set().extents {
+                return Err("the volume is not where it was to be".into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Stopped in order: all is durable, clean, and true without any one member.
+    fn check_stopped(&mut self, world: &World) -> Result<(), Failure> {
+        let images: Vec<Image> = world.disks.iter().map(|d| d.durable().clone()).collect();
+        self.check_content(world, &images).map_err(|why| format!("stopped, and {why}"))?;
+        let trial = trial(world);
+        let Some(found) = trial.check(&images)? else {
+            return Ok(());
+        };
+        if !found.superblock.clean {
+            return Err("stopped, and not clean".into());
+        }
+        self.tally.degraded += trial.check_degraded(&images, &found)? as u64;
+        Ok(())
+    }
+
+    fn check_failed(&self, world: &World) -> Result<End, Failure> {
+        if world.faulted {
+            return Ok(End::GivenUp);
+        }
+        Err("the volume failed and no member did".into())
+    }
+}
+
+fn trial(world: &World) -> Trial<'_> {
+    Trial {
+        scenario: &world.scenario,
+        blobs: &world.blobs,
+        present: world.answering(),
+        faulted: world.faulted,
+        strict: &world.strict,
+        loose: &world.loose,
+    }
+}
+
+fn start(found: Found, images: Vec<Image>, strict: Oracle, loose: Oracle, version: u32) -> Start {
+    Start {
+        superblock: found.superblock_for_use(),
+        stash: found.stash,
+        last_slot: found.last_slot,
+        images,
+        strict,
+        loose,
+        version,
+    }
+}
+
+fn describe(why: &str, world: &World, pending: &[(usize, crate::disk::Entry)], fates: &[Fate]) -> Failure {
+    let mut text = why.to_string();
+    let cursor = world.view.cursor.get();
+    text += &format!(
+        "\n  at durable {}, copied {}, window {:?}; writes open:",
+        cursor.durable.0, cursor.copied.0, cursor.window
+    );
+    for ((member, entry), fate) in pending.iter().zip(fates) {
+        let first = entry.sectors.first().map_or(0, |s| s.0);
+        text += &format!("\n    member {member} index {first}+{} {fate:?}", entry.sectors.len());
+    }
+    text
+}
+
+impl World {
+    /// Reads of all of the volume as they are now.
+    pub fn reader<'a>(&'a self, images: &'a [Image]) -> Reader<'a> {
+        Reader {
+            scenario: &self.scenario,
+            images,
+            map: &self.view.map,
+            cursor: self.view.cursor.get(),
+            window: self.window_data(),
+            window_start: self.window_start(),
+        }
+    }
+}

@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Volumes to simulate: a set, perhaps another one to migrate to, and the disks under both.
+//!
+//! Sets are made by hand rather than by [`restripe_core::shape`], because the engine
+//! is general: any level to any other, members in any order, any start offsets. So
+//! stash windows come up that a plain growth never needs.
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+
+use fastrand::Rng;
+use restripe_core::geometry::{Logical, MemberId, Physical, Sectors, SlotId};
+use restripe_core::layout::{Layout, Level};
+use restripe_core::list::List;
+use restripe_core::ondisk::{
+    member_geometry, MapRange, Member, MemberState, Migration, RegionKind, Serial, Superblock, Uuid,
+    SUPERBLOCK_SECTORS, UNIT,
+};
+use restripe_core::placement::{Extent, Set};
+use restripe_core::shape::common_row;
+
+use crate::disk::{Shape, Window};
+
+/// Size of every simulated device: the least with a reserve and some data.
+pub const DEVICE: Sectors = Sectors::from_bytes(8 << 20);
+/// First sector of data that extents use, on every member.
+const DATA: u64 = 2048;
+/// Sectors of data that a member has room for.
+const DATA_LEN: u64 = 10240;
+
+/// Where a slot lies: extents on one member, (first sector from [`DATA`] on, length).
+#[derive(Clone, Debug)]
+pub struct SlotSpec {
+    pub member: u8,
+    pub extents: Vec<(u64, u64)>,
+}
+
+/// A set.
+#[derive(Clone, Debug)]
+pub struct SetSpec {
+    pub level: Level,
+    pub chunk: u64,
+    pub slots: Vec<SlotSpec>,
+}
+
+/// A volume and what becomes of it.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    pub members: u8,
+    pub size: u64,
+    pub source: SetSpec,
+    pub target: Option<SetSpec>,
+    /// Sectors that the mover moves at once.
+    pub piece: u64,
+    /// Writes are durable when they are acknowledged.
+    pub write_through: bool,
+    /// The source's copies and parity are true at the start.
+    pub synced: bool,
+    places: OnceCell<Vec<Places>>,
+}
+
+/// Where things lie on a member.
+#[derive(Clone, Debug)]
+struct Places {
+    shape: Rc<Shape>,
+    stash: u64,
+    slots: [u64; 2],
+}
+
+impl std::fmt::Display for Scenario {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} sectors on {}", self.size, self.source)?;
+        if let Some(target) = &self.target {
+            write!(f, " to {target}")?;
+        }
+        write!(f, ", pieces of {}", self.piece)?;
+        if self.write_through {
+            write!(f, ", no cache")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Display for SetSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.level.name())?;
+        if self.level.is_striped() {
+            write!(f, "/{}", self.chunk)?;
+        }
+        for slot in &self.slots {
+            write!(f, " {}:", slot.member)?;
+            for (start, len) in &slot.extents {
+                write!(f, "{start}+{len}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl SetSpec {
+    /// A set of `members` in that order, each slot one extent from `start` on, that holds
+    /// `size` sectors and `spare` rows more.
+    pub fn new(level: Level, chunk: u64, members: &[u8], start: u64, size: u64, spare: u64) -> SetSpec {
+        let data = match level {
+            Level::Linear | Level::Raid1 => 1,
+            Level::Raid0 => members.len() as u64,
+            Level::Raid5 => members.len() as u64 - 1,
+        };
+        let len = if level.is_striped() {
+            (size.div_ceil(chunk * data) + spare) * chunk
+        } else {
+            size + spare * 8
+        };
+        let slots = members
+            .iter()
+            .map(|&member| SlotSpec {
+                member,
+                extents: vec![(start, len)],
+            })
+            .collect();
+        SetSpec { level, chunk, slots }
+    }
+
+    /// The same as the core has it.
+    pub fn set(&self) -> Set {
+        let slot_len = self
+            .slots
+            .iter()
+            .map(|s| s.extents.iter().map(|e| e.1).sum::<u64>())
+            .min()
+            .unwrap_or(0);
+        let slots = self.slots.len() as u8;
+        let layout = Layout::new(self.level, Sectors(self.chunk), slots, Sectors(slot_len))
+            .expect("scenarios have layouts that can be");
+        let mut extents = List::new();
+        for (slot, spec) in self.slots.iter().enumerate() {
+            for &(start, len) in &spec.extents {
+                extents.push(Extent {
+                    slot: SlotId(slot as u8),
+                    member: MemberId(spec.member),
+                    start: Physical(DATA + start),
+                    len: Sectors(len),
+                });
+            }
+        }
+        Set {
+            layout,
+            extents,
+            resync: Logical(layout.capacity().0),
+        }
+    }
+}
+
+fn uuid(kind: u8, n: u8) -> Uuid {
+    let mut bytes = [kind; 16];
+    bytes[15] = n;
+    Uuid::from_random(bytes)
+}
+
+impl Scenario {
+    fn row(&self, member: u8) -> Member {
+        let geometry = member_geometry(DEVICE, false).expect("the device is large enough");
+        Member {
+            uuid: uuid(2, member),
+            serial: Serial::from("simulated"),
+            device_sectors: DEVICE,
+            state: MemberState::InSync,
+            regions: geometry.regions,
+            ..Member::default()
+        }
+    }
+
+    /// The volume before it migrates.
+    pub fn superblock(&self) -> Box<Superblock> {
+        let mut sb = Box::<Superblock>::default();
+        sb.reset();
+        sb.uuid = uuid(1, 1);
+        sb.epoch = 1;
+        sb.clean = true;
+        sb.logical_block = 512;
+        sb.volume_sectors = Sectors(self.size);
+        let mut set = self.source.set();
+        let old = set.members();
+        for member in 0..self.members {
+            let used = old.has(MemberId(member));
+            sb.members.push(if used { self.row(member) } else { Member::default() });
+        }
+        if set.layout.level.is_redundant() && !self.synced {
+            set.resync = Logical::ZERO;
+        }
+        sb.sets.push(set);
+        sb.ranges.push(MapRange {
+            start: Logical::ZERO,
+            end: Logical(self.size),
+            set: 0,
+        });
+        sb
+    }
+
+    /// Of the volume as it is now, what it is when the migration has begun.
+    pub fn migrating(&self, now: &Superblock, number: u8) -> Option<Box<Superblock>> {
+        let target = self.target.as_ref()?;
+        let mut sb = Box::<Superblock>::default();
+        sb.copy_from(now);
+        let mut set = target.set();
+        set.resync = Logical::ZERO;
+        for member in set.members().iter() {
+            let row = &mut sb.members[usize::from(member.0)];
+            if !row.is_used() {
+                *row = self.row(member.0);
+            }
+        }
+        sb.migration = Some(Migration {
+            uuid: uuid(3, number),
+            source: 0,
+            target: 1,
+            ..Migration::default()
+        });
+        sb.sets.push(set);
+        sb.map_from_cursor();
+        Some(sb)
+    }
+
+    fn places(&self, member: u8) -> &Places {
+        let all = self.places.get_or_init(|| (0..self.members).map(|m| self.find_places(m)).collect());
+        &all[usize::from(member)]
+    }
+
+    /// Where on a member its stash begins; the header is first.
+    pub fn stash(&self, member: u8) -> u64 {
+        self.places(member).stash
+    }
+
+    /// Where on a member its two superblocks are.
+    pub fn slots(&self, member: u8) -> [u64; 2] {
+        self.places(member).slots
+    }
+
+    /// The pieces of a member that anybody may touch.
+    pub fn disk_shape(&self, member: u8) -> &Rc<Shape> {
+        &self.places(member).shape
+    }
+
+    fn find_places(&self, member: u8) -> Places {
+        let row = self.row(member);
+        let start = |kind| row.region(kind).expect("every member has all regions").start.0;
+        let stash = start(RegionKind::Stash);
+        let slots = [start(RegionKind::SuperblockA), start(RegionKind::SuperblockB)];
+        let mut windows = Vec::new();
+        let mut common = Sectors(1);
+        let source = self.source.set();
+        if let Some(target) = &self.target {
+            common = common_row(&source.layout, &target.set().layout);
+        }
+        for spec in std::iter::once(&self.source).chain(&self.target) {
+            for slot in spec.slots.iter().filter(|s| s.member == member) {
+                for &(start, len) in &slot.extents {
+                    windows.push(Window { start: DATA + start, len });
+                }
+            }
+        }
+        windows.push(Window { start: stash, len: UNIT.0 + common.0 });
+        for start in slots {
+            windows.push(Window { start, len: SUPERBLOCK_SECTORS.0 });
+        }
+        let shape = Rc::new(Shape::new(DEVICE.0, windows));
+        Places { shape, stash, slots }
+    }
+
+    /// A volume of `size` sectors on `source` that is to be on `target`.
+    pub fn new(members: u8, size: u64, source: SetSpec, target: Option<SetSpec>, piece: u64) -> Scenario {
+        Scenario {
+            members,
+            size,
+            source,
+            target,
+            piece,
+            write_through: false,
+            synced: true,
+            places: OnceCell::new(),
+        }
+    }
+
+    /// Any volume that can be.
+    pub fn random(rng: &mut Rng, most_members: u8) -> Scenario {
+        let members = rng.u8(2..=most_members);
+        let chunk = *rng.choice(&[8, 8, 8, 16, 32]).unwrap_or(&8);
+        let size = if rng.u8(..40) == 0 {
+            // More than one region of a mirror's reads.
+            2048 + rng.u64(1..200)
+        } else {
+            rng.u64(1..200)
+        };
+        let mut scenario = loop {
+            let source = random_set(rng, members, size, chunk);
+            let migrates = rng.u8(..8) != 0;
+            let other = if rng.bool() { 8 } else { 16 };
+            let target = migrates.then(|| random_set(rng, members, size, other));
+            let extents = source.slots.iter().chain(target.iter().flat_map(|t| &t.slots));
+            let fits = extents
+                .flat_map(|s| &s.extents)
+                .all(|(start, len)| start + len <= DATA_LEN);
+            if fits {
+                let piece = *rng.choice(&[1, 8, 16, 24, 64, 1024]).unwrap_or(&8);
+                break Scenario::new(members, size, source, target, piece);
+            }
+        };
+        scenario.write_through = rng.u8(..10) == 0;
+        scenario.synced = rng.u8(..6) != 0;
+        scenario
+    }
+}
+
+fn random_set(rng: &mut Rng, members: u8, size: u64, chunk: u64) -> SetSpec {
+    let mut levels = vec![Level::Linear, Level::Raid0, Level::Raid1];
+    if members >= 3 {
+        levels.extend([Level::Raid5, Level::Raid5]);
+    }
+    let level = *rng.choice(&levels).unwrap_or(&Level::Linear);
+    let mut order: Vec<u8> = (0..members).collect();
+    if rng.bool() {
+        rng.shuffle(&mut order);
+    }
+    let slots = match level {
+        Level::Linear => 1,
+        _ => rng.u8(level.min_slots()..=members),
+    };
+    order.truncate(usize::from(slots));
+    let start = *rng.choice(&[0, 0, 0, 1, 8, 16, 40]).unwrap_or(&0);
+    let mut set = SetSpec::new(level, chunk, &order, start, size, rng.u64(0..3));
+    if rng.u8(..5) == 0 {
+        // A slot of two extents, the first of which lies behind the second.
+        let slot = rng.usize(..set.slots.len());
+        let extents = &mut set.slots[slot].extents;
+        let (start, len) = extents[0];
+        let cut = rng.u64(1..len.max(2));
+        if cut < len {
+            *extents = vec![(start + len, cut), (start + cut, len - cut)];
+        }
+    }
+    set
+}

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A volume in use: the engine, its executor, requests and disks, one step at a time.
+//!
+//! Every transfer to a member begins in one step and ends in a later one, and
+//! which step comes next is chosen at random (from a seed), so that the mover,
+//! requests, flushes and commits meet each other in all ways.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use fastrand::Rng;
+use restripe_core::admit::{Cursor, Map};
+use restripe_core::engine::{Engine, Event, Intent, Who};
+use restripe_core::geometry::{Logical, MemberId, MemberMask, Sectors};
+use restripe_core::ondisk::{StashHeader, Superblock};
+use restripe_core::placement::Set;
+use restripe_core::range_lock::RangeLock;
+use restripe_core::rules::Rules;
+
+use crate::blobs::Blobs;
+use crate::disk::{Disk, Image, Tag};
+use crate::io::{Batch, Op};
+use crate::jobs::JobTask;
+use crate::oracle::Oracle;
+use crate::requests::Request;
+use crate::scenario::Scenario;
+
+/// Owners of the range lock from here on are requests, below it jobs.
+pub const FIRST_REQUEST: u64 = 100;
+
+/// What went wrong.
+pub type Failure = String;
+
+/// What requests are admitted under. The cursor moves within it.
+pub struct View {
+    pub map: Map,
+    pub cursor: Cell<Cursor>,
+}
+
+/// Everything of one life of a volume, from assembly to a crash or a stop.
+pub struct World {
+    pub scenario: Rc<Scenario>,
+    pub blobs: Rc<RefCell<Blobs>>,
+    pub disks: Vec<Disk>,
+    pub engine: Engine<Box<Superblock>>,
+    /// Per member, the slot of its last durable superblock.
+    pub last_slot: Vec<Option<usize>>,
+    pub view: Rc<View>,
+    pub(crate) intents: VecDeque<Intent>,
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) ops: Vec<Op>,
+    pub(crate) batches: BTreeMap<u32, Batch>,
+    pub(crate) next_batch: u32,
+    pub(crate) jobs: Vec<JobTask>,
+    pub(crate) requests: BTreeMap<u64, Request>,
+    pub(crate) next_request: u64,
+    pub(crate) parked: Vec<u64>,
+    pub(crate) locks: RangeLock<128>,
+    /// Who waits for which requests to end.
+    pub(crate) drains: Vec<(Who, Vec<u64>)>,
+    pub ready: bool,
+    pub failed: bool,
+    pub stopped: bool,
+    /// What reads may return, where what was read counts.
+    pub strict: Oracle,
+    /// The same, where it does not: for copies that were never read.
+    pub loose: Oracle,
+    /// Some member failed in this life.
+    pub faulted: bool,
+    /// A migration was asked for.
+    pub migrating: bool,
+    /// Next version that a write writes.
+    pub(crate) version: u32,
+    pub now: u64,
+    pub rng: Rng,
+    /// What a crash would leave has changed since this was cleared.
+    pub dirty: bool,
+    pub trace: Option<Vec<String>>,
+    pub(crate) failure: Option<Failure>,
+    pub rules: Rules,
+}
+
+/// What an assembly begins with.
+pub struct Start {
+    pub superblock: Box<Superblock>,
+    pub stash: Option<StashHeader>,
+    pub last_slot: Vec<Option<usize>>,
+    pub images: Vec<Image>,
+    pub strict: Oracle,
+    pub loose: Oracle,
+    pub version: u32,
+}
+
+impl World {
+    pub fn new(
+        scenario: &Rc<Scenario>,
+        blobs: &Rc<RefCell<Blobs>>,
+        start: Start,
+        rng: Rng,
+        rules: Rules,
+    ) -> World {
+        let disks = start
+            .images
+            .into_iter()
+            .enumerate()
+            .map(|(member, image)| {
+                Disk::new(scenario.disk_shape(member as u8).clone(), image, scenario.write_through)
+            })
+            .collect();
+        let mut engine = Engine::new(start.superblock, Box::default(), start.stash, false, 0);
+        engine.set_piece(Sectors(scenario.piece));
+        #[cfg(feature = "broken-rules")]
+        engine.break_rules(rules);
+        let view = Rc::new(View {
+            map: *engine.map(),
+            cursor: Cell::new(engine.cursor()),
+        });
+        let mut world = World {
+            scenario: scenario.clone(),
+            blobs: blobs.clone(),
+            disks,
+            engine,
+            last_slot: start.last_slot,
+            view,
+            intents: VecDeque::new(),
+            events: VecDeque::new(),
+            ops: Vec::new(),
+            batches: BTreeMap::new(),
+            next_batch: 0,
+            jobs: (0..restripe_core::engine::JOBS).map(|_| JobTask::default()).collect(),
+            requests: BTreeMap::new(),
+            next_request: FIRST_REQUEST,
+            parked: Vec::new(),
+            locks: RangeLock::new(),
+            drains: Vec::new(),
+            ready: false,
+            failed: false,
+            stopped: false,
+            strict: start.strict,
+            loose: start.loose,
+            faulted: false,
+            migrating: false,
+            version: start.version,
+            now: 0,
+            rng,
+            dirty: true,
+            trace: None,
+            failure: None,
+            rules,
+        };
+        world.engine.start();
+        world.collect_intents();
+        world
+    }
+
+    /// Writes down what happens, for whoever looks into a failure.
+    pub(crate) fn log(&mut self, what: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(what());
+        }
+    }
+
+    /// Something is wrong; the first thing counts.
+    pub(crate) fn fail(&mut self, what: impl Into<String>) {
+        let what = what.into();
+        self.log(|| format!("FAILURE {what}"));
+        self.failure.get_or_insert(what);
+    }
+
+    pub(crate) fn collect_intents(&mut self) {
+        while let Some(intent) = self.engine.take() {
+            self.intents.push_back(intent);
+        }
+    }
+
+    /// Whether the executor's thread has something to do.
+    pub fn has_engine_work(&self) -> bool {
+        !self.intents.is_empty() || !self.events.is_empty()
+    }
+
+    /// One step of the executor's thread: the next intent, or the next event.
+    pub fn engine_step(&mut self) {
+        if let Some(intent) = self.intents.pop_front() {
+            self.log(|| format!("intent {intent:?}"));
+            self.carry_out(intent);
+        } else if let Some(event) = self.events.pop_front() {
+            self.log(|| format!("event {event:?}"));
+            self.now += 1;
+            self.engine.handle(self.now, event);
+            self.collect_intents();
+        }
+    }
+
+    /// Tells the engine something.
+    pub fn tell(&mut self, event: Event) {
+        self.events.push_back(event);
+    }
+
+    /// Time passes.
+    pub fn pass(&mut self, milliseconds: u64) {
+        self.now += milliseconds;
+        self.events.push_back(Event::Tick);
+    }
+
+    /// Nothing is under way but what waits for an outside event.
+    pub fn is_idle(&self) -> bool {
+        self.ops.is_empty() && !self.has_engine_work()
+    }
+
+    /// Transfers under way.
+    pub fn ops_len(&self) -> usize {
+        self.ops.len()
+    }
+
+    pub fn requests_len(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// The migration that the scenario has in mind begins.
+    pub fn migrate(&mut self, number: u8) {
+        let Some(next) = self.scenario.clone().migrating(self.engine.superblock(), number) else {
+            return;
+        };
+        // Devices that come in hold no superblock of an earlier life.
+        let new = next.live() & !self.engine.superblock().live();
+        let blank = vec![0; restripe_core::ondisk::SUPERBLOCK_SECTORS.0 as usize];
+        for member in new.iter() {
+            for start in self.scenario.slots(member.0) {
+                self.disks[usize::from(member.0)].force(start, &blank);
+            }
+            self.last_slot[usize::from(member.0)] = None;
+        }
+        self.log(|| "user migrates".to_string());
+        self.dirty = true;
+        self.migrating = true;
+        if self.engine.migrate(self.now, &next).is_err() {
+            self.fail("a migration was refused that may begin");
+        }
+        self.collect_intents();
+    }
+
+    /// A member answers nothing from now on.
+    pub fn kill(&mut self, member: u8) {
+        self.log(|| format!("member {member} dies"));
+        self.disks[usize::from(member)].dead = true;
+        self.faulted = true;
+        self.dirty = true;
+    }
+
+    /// Whether the volume can do without that member now, and nothing else is amiss.
+    pub fn bears(&self, member: u8) -> bool {
+        let map = &self.view.map;
+        let mut alive = map.alive;
+        alive.remove(MemberId(member));
+        let bears = |set: &Set| {
+            let end = Logical(map.size.0).round_up(set.layout.stripe());
+            set.survives(alive) && (!set.layout.level.is_redundant() || set.resync >= end)
+        };
+        !self.faulted && !self.migrating && bears(&map.source) && map.target.as_ref().is_none_or(bears)
+    }
+
+    /// The volume may be larger than it was.
+    pub(crate) fn grow(&mut self) {
+        let map = self.engine.map();
+        let size = map.size.0;
+        if size > self.strict.len() {
+            let stripe = map.source.layout.stripe();
+            let padded = Logical(self.strict.len()).round_up(stripe).0;
+            self.strict.grow(size, padded);
+            self.loose.grow(size, padded);
+        }
+    }
+
+    pub(crate) fn next_version(&mut self) -> u32 {
+        self.version += 1;
+        self.version
+    }
+
+    pub(crate) fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// The memory of the window, if there is one.
+    pub(crate) fn window_data(&self) -> &[Tag] {
+        &self.jobs[0].data
+    }
+
+    pub(crate) fn window_start(&self) -> u64 {
+        self.jobs[0].range.start.0
+    }
+
+    /// Members that answer.
+    pub fn answering(&self) -> MemberMask {
+        let mut mask = MemberMask::EMPTY;
+        for (member, disk) in self.disks.iter().enumerate() {
+            if !disk.dead {
+                mask.0 |= 1 << member;
+            }
+        }
+        mask
+    }
+
+    /// What went wrong, if anything did.
+    pub fn take_failure(&mut self) -> Option<Failure> {
+        self.failure.take()
+    }
+}
