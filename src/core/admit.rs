@@ -8,6 +8,7 @@
 
 use crate::geometry::{Logical, MemberMask, Range, Sectors};
 use crate::placement::Set;
+use crate::rules::{Rule, Rules};
 
 /// What a volume looks like to requests. Replaced whole when it changes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,6 +27,8 @@ pub struct Map {
     pub hold: bool,
     /// No writes at all, for good: read-only assembly or failed volume.
     pub read_only: bool,
+    /// All of them hold, but in a build for tests.
+    pub rules: Rules,
 }
 
 /// How far a migration is; moves without a new map.
@@ -81,6 +84,7 @@ impl Map {
     pub fn route_write(&self, cursor: &Cursor, x: Logical) -> (Route, Logical) {
         match self.route_read(cursor, x) {
             (Route::Target, _) if x < cursor.durable => (Route::Target, cursor.durable),
+            (Route::Target, end) if self.rules.broken(Rule::I3) => (Route::Target, end),
             (Route::Target, end) => (Route::Both, end),
             other => other,
         }
@@ -134,6 +138,12 @@ impl Map {
     /// Members that a FLUSH must reach.
     pub fn flush_members(&self) -> MemberMask {
         let target = self.target.map_or(MemberMask::EMPTY, |t| t.members());
-        (self.source.members() | target) & self.alive
+        let mut members = (self.source.members() | target) & self.alive;
+        if self.rules.broken(Rule::I6) {
+            if let Some(last) = members.iter().last() {
+                members.remove(last);
+            }
+        }
+        members
     }
 }

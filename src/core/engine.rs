@@ -25,7 +25,7 @@ use crate::pace::Pace;
 use crate::rules::{Rule, Rules};
 use crate::text::{Refusal, Text};
 
-pub use control::Step;
+pub use control::{map_of, Step};
 pub use scrub::{Scrub, ScrubKind};
 pub use status::SyncAction;
 
@@ -111,13 +111,14 @@ pub enum Intent {
     /// Write the header to the stash of each of `members`; the executor adds the data's crc.
     StashHeader { job: u8, members: MemberMask, number: u64, range: Range },
     /// Write the buffer to the target in whole rows, parity too, but not what
-    /// [`footprint::holds`](crate::footprint::holds) says lies in its place already.
+    /// [`footprint::is_in_place`](crate::footprint::is_in_place) says lies in its place already.
     Store { job: u8, range: Range },
     /// Resync, check or repair `range` (whole rows) of a set.
     Scrub { job: u8, which: Which, range: Range, kind: ScrubKind },
     /// Flush these members' caches.
     Flush { who: Who, members: MemberMask },
-    /// Write [`Engine::superblock`] to each of these members' other slot, durably (FUA).
+    /// Write [`Engine::superblock`] to each of these members, into the slot that
+    /// [`Engine::next_slot`] names, durably (FUA).
     Commit { members: MemberMask },
     /// From now on admit requests under [`Engine::map`] and [`Engine::cursor`];
     /// writes that waited for a map are admitted anew. No answer.
@@ -186,6 +187,8 @@ pub struct Engine<S: DerefMut<Target = Superblock>> {
     sb: S,
     /// What `sb` was before a migration began, until that is durable.
     before: S,
+    /// What a piece of the mover aims at.
+    piece: Sectors,
     /// As published.
     map: Map,
     cursor: Cursor,
@@ -224,6 +227,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         let cursor = control::cursor_of(&sb);
         let migration = sb.migration;
         Engine {
+            piece: PIECE,
             map,
             cursor,
             safe: cursor.durable,
@@ -254,6 +258,13 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     #[cfg(feature = "broken-rules")]
     pub fn break_rules(&mut self, rules: Rules) {
         self.rules = rules;
+        self.map.rules = rules;
+    }
+
+    /// Sets how long a piece of the mover aims to be, where the executor's memory
+    /// asks for another length than [`PIECE`]. Before [`start`](Self::start).
+    pub fn set_piece(&mut self, piece: Sectors) {
+        self.piece = piece;
     }
 
     /// Begins: loads the stash if there is one, makes the superblock durable, says `Ready`.

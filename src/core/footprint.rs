@@ -38,7 +38,7 @@ pub fn for_each_write(
 }
 
 /// Whether `set` holds `len` sectors of data from `x` on at exactly this place.
-pub fn holds(set: &Set, x: Logical, len: Sectors, member: MemberId, at: Physical) -> bool {
+fn holds(set: &Set, x: Logical, len: Sectors, member: MemberId, at: Physical) -> bool {
     let layout = &set.layout;
     if x.0 + len.0 > layout.capacity().0 {
         return false;
@@ -54,8 +54,35 @@ pub fn holds(set: &Set, x: Logical, len: Sectors, member: MemberId, at: Physical
     })
 }
 
-/// Whether writing `range` to `target` would overwrite what `source` still
-/// needs to hold `live`, other than data already in their place.
+/// Whether the `len` sectors of the target from `offset` of `slot` on, which are to
+/// hold the volume from `x` on, hold it already, because the source has it in the
+/// very same place. Sectors behind the volume's end at `end` are padding, which has
+/// to be written.
+pub fn is_in_place(
+    source: &Set,
+    end: Logical,
+    target: &Set,
+    x: Logical,
+    (slot, offset): (SlotId, Offset),
+    len: Sectors,
+) -> bool {
+    if x + len > end {
+        return false;
+    }
+    let mut done = Sectors::ZERO;
+    while done < len {
+        let place = target.place(slot, offset + done);
+        let run = place.run.min(len - done);
+        if !holds(source, x + done, run, place.member, place.at) {
+            return false;
+        }
+        done = done + run;
+    }
+    true
+}
+
+/// Whether writing `range` to `target` would overwrite what `source` still needs to
+/// hold `live`, which ends with the volume, other than data already in their place.
 pub fn overwrites(source: &Set, live: Range, target: &Set, range: Range) -> bool {
     if live.is_empty() {
         return false;
@@ -65,7 +92,11 @@ pub fn overwrites(source: &Set, live: Range, target: &Set, range: Range) -> bool
         let mut done = Sectors::ZERO;
         while done < len && !hit {
             let place = target.place(slot, offset + done);
-            let run = place.run.min(len - done);
+            let mut run = place.run.min(len - done);
+            // Data in their place are left as they are; padding behind them is not.
+            if let Some(at) = x.map(|x| x + done).filter(|at| *at < live.end) {
+                run = run.min(live.end - at);
+            }
             let kept = x.is_some_and(|x| holds(source, x + done, run, place.member, place.at));
             if !kept && needs(source, live, place.member, place.at, run) {
                 hit = true;

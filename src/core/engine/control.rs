@@ -9,7 +9,7 @@ use super::{Engine, Intent, JobState, Who, COMMIT_INTERVAL};
 use crate::admit::{Cursor, Map};
 use crate::geometry::{Logical, MemberMask, Sectors};
 use crate::ondisk::{MemberState, Superblock};
-use crate::rules::Rule;
+use crate::rules::{Rule, Rules};
 use crate::shape;
 use crate::text::Text;
 
@@ -84,7 +84,7 @@ impl Control {
 }
 
 /// The map that a superblock describes.
-pub(super) fn map_of(sb: &Superblock, read_only: bool) -> Map {
+pub fn map_of(sb: &Superblock, read_only: bool) -> Map {
     let source = sb.sets[usize::from(sb.present_set())];
     Map {
         size: sb.volume_sectors,
@@ -94,6 +94,7 @@ pub(super) fn map_of(sb: &Superblock, read_only: bool) -> Map {
         clean: sb.clean && !read_only,
         hold: false,
         read_only,
+        rules: Rules::default(),
     }
 }
 
@@ -372,6 +373,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         let read_only = self.map.read_only;
         let keep_clean = self.map.clean;
         self.map = map_of(&self.sb, read_only);
+        self.map.rules = self.rules;
         // A map that has sent writers away stays so until `active` is durable.
         self.map.clean = self.sb.clean || (keep_clean && !done.active && step != Step::Epoch);
         if let Some(to) = done.scrubbed {

@@ -10,7 +10,7 @@
 use core::fmt::Write;
 use core::ops::DerefMut;
 
-use super::{Engine, Intent, JobState, Kind, Which, Who, PIECE};
+use super::{Engine, Intent, JobState, Kind, Which, Who};
 use crate::footprint::overwrites;
 use crate::geometry::{Logical, MemberMask, Range, Sectors};
 use crate::ondisk::{StashHeader, Superblock};
@@ -25,14 +25,10 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         common_row(&self.map.source.layout, &target.layout)
     }
 
-    /// A piece: whole common rows, about [`PIECE`] long.
+    /// A piece: whole common rows, about as long as it aims to be.
     pub fn piece(&self) -> Sectors {
         let row = self.row();
-        if row.0 > 1 {
-            PIECE.max(row).round_down(row)
-        } else {
-            PIECE
-        }
+        self.piece.max(row).round_down(row)
     }
 
     /// Where the mover stops for now.

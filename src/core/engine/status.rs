@@ -6,7 +6,8 @@ use core::ops::DerefMut;
 use super::{Engine, JobState, ScrubKind};
 use crate::admit::{Cursor, Map};
 use crate::geometry::{Range, Sectors};
-use crate::ondisk::Superblock;
+use crate::ondisk::{next_slot, Superblock};
+use crate::rules::Rule;
 
 /// The word in `sync_action`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +40,15 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// The cursor to admit requests under, as of the last `Publish`.
     pub fn cursor(&self) -> Cursor {
         self.cursor
+    }
+
+    /// Into which of a member's two slots `Commit` writes, given the one that holds
+    /// its last durable superblock (DESIGN I7).
+    pub fn next_slot(&self, last_durable: Option<usize>) -> usize {
+        if self.broken(Rule::I7) {
+            return last_durable.unwrap_or(0);
+        }
+        next_slot(last_durable)
     }
 
     /// What `Commit` writes.

@@ -109,4 +109,16 @@ impl StashHeader {
     pub fn valid(&self, migration: &Migration, data_crc: u32) -> bool {
         self.is_current(migration) && self.data_crc == data_crc
     }
+
+    /// Of stashes found, each with the CRC-32C of its data as they are, the one that
+    /// is the truth for its window (DESIGN I1).
+    pub fn choose(
+        migration: &Migration,
+        found: impl Iterator<Item = (StashHeader, u32)>,
+    ) -> Option<StashHeader> {
+        found
+            .filter(|(header, data_crc)| header.valid(migration, *data_crc))
+            .map(|(header, _)| header)
+            .max_by_key(|header| header.number)
+    }
 }
