@@ -1,4 +1,5 @@
-//! `qemu-tests test [filter]` runs the scenarios, `qemu-tests demo` shows the main job, `qemu-tests list` names the scenarios.
+//! `qemu-tests test [filter]` runs the scenarios, `qemu-tests demo` shows the main job,
+//! `qemu-tests bench [filter]` measures, `qemu-tests list` names the scenarios.
 
 use std::process::ExitCode;
 
@@ -8,10 +9,12 @@ use qemu_tests::demo;
 use qemu_tests::kernel;
 use qemu_tests::runner;
 
+#[path = "../bench/mod.rs"]
+mod bench;
 #[path = "../scenarios/mod.rs"]
 mod scenarios;
 
-const USAGE: &str = "usage: qemu-tests test [filter] | list | demo
+const USAGE: &str = "usage: qemu-tests test [filter] | list | demo | bench [filter]
   SEED=n    replays a run's choices        FLAVOUR=lean  scenarios on the quick kernel
   JOBS=n    scenarios side by side         KEEP=1        keeps disks and logs";
 
@@ -40,6 +43,8 @@ fn work() -> Result<bool> {
             &Bench::set_up(kernel::for_scenarios()?)?,
         ),
         ["demo"] => demo::run(),
+        ["bench"] => bench::run(""),
+        ["bench", filter] => bench::run(filter),
         ["list"] => {
             for scenario in scenarios::ALL {
                 println!("{}", scenario.name);

@@ -1,0 +1,47 @@
+//! The page's part on the cost of an I/O.
+
+use super::cost::{Cost, Costs};
+use super::report::verdict;
+
+const HEAD: &str = "
+## Cost of an I/O
+
+Guest instructions for one I/O, fio and system call included; RAM disks, one CPU under icount, chunk 64 KiB, depth 16 (1 MiB: 4).
+
+| I/O | level | RAM disk alone | md | restripe | restripe / md | mark | |
+|---|---|--:|--:|--:|--:|--:|---|
+";
+
+pub fn markdown(costs: &Costs) -> String {
+    let mut page = HEAD.to_owned();
+    for (row, floor) in costs.with_floor() {
+        let Cost { level, members, work, md, restripe, ratio, mark, met } = row;
+        let (md, restripe, floor) = (grouped(*md), grouped(*restripe), grouped(floor));
+        let (work, verdict) = (work.replace('-', " "), verdict(*met));
+        page += &format!("| {work} | {level} ({members}) | {floor} | {md} | {restripe} | {ratio:.2} | {mark:.1} | {verdict} |\n");
+    }
+    page
+}
+
+/// 1234567 as 1,234,567.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn thousands() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    }
+}
