@@ -36,12 +36,15 @@ const CPU: &str = "max,la57=off";
 const PATIENCE: &str = "rcupdate.rcu_cpu_stall_timeout=300 rcupdate.rcu_exp_cpu_stall_timeout=0 \
      watchdog_thresh=60 sysctl.kernel.hung_task_timeout_secs=600";
 
+/// Devices that the kernel makes unasked: who wants some says so in `append`, and the last word counts.
+const SPARE: &str = "brd.rd_nr=0 loop.max_loop=0 null_blk.nr_devices=0";
+
 impl Machine {
     fn command(&self, console: &Path) -> Result<Command> {
         let mut command = Command::new(QEMU);
         command.args([
             "-M",
-            "q35",
+            "pc",
             "-cpu",
             CPU,
             "-nodefaults",
@@ -63,7 +66,7 @@ impl Machine {
             .arg(&self.initramfs);
         command.args([
             "-append",
-            &format!("console=ttyS0 panic=-1 {PATIENCE} {}", self.append),
+            &format!("console=ttyS0 panic=-1 {PATIENCE} {SPARE} {}", self.append),
         ]);
         command
             .arg("-serial")
