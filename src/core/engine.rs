@@ -350,6 +350,24 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         Ok(())
     }
 
+    /// Sets the size to `bytes`; `Resized` says when it is durable.
+    ///
+    /// # Errors
+    /// While a migration or a stop is under way, and for sizes that can't be.
+    pub fn resize(&mut self, now: u64, bytes: u64) -> Result<(), Refusal> {
+        if self.stopping || self.read_only || self.control.starting || !self.control.alive() {
+            return Err(crate::refusal!(
+                EBUSY,
+                "the volume is busy or read-only; wait, or assemble it writable first"
+            ));
+        }
+        crate::shape::resize(&mut self.sb, bytes)?;
+        self.now = now;
+        self.control.dirty = true;
+        self.pump();
+        Ok(())
+    }
+
     fn emit(&mut self, intent: Intent) {
         self.out.push(intent);
     }

@@ -175,6 +175,20 @@ impl Volume {
         Ok(())
     }
 
+    /// Sets the size; the disk has it when it is durable.
+    ///
+    /// # Errors
+    /// While the volume is busy otherwise, and for sizes that can't be.
+    pub fn resize(&self, bytes: u64) -> Result<(), Refusal> {
+        let begun = match &mut *self.engine.lock() {
+            Some(engine) => engine.resize(now_ms(), bytes),
+            None => Err(refusal!(EBUSY, "the volume is not there yet; wait for it")),
+        };
+        // Its intents are carried out by the thread.
+        self.post(Event::Tick);
+        begun
+    }
+
     /// Looks at the engine, for a moment.
     pub fn engine<R>(&self, look: impl FnOnce(&KernelEngine) -> R) -> R {
         match &*self.engine.lock() {

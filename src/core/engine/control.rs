@@ -70,6 +70,7 @@ struct Committing {
     faults: MemberMask,
     cursor: Option<Logical>,
     scrubbed: Option<Logical>,
+    size: Sectors,
 }
 
 impl Control {
@@ -307,6 +308,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             self.update_scrub();
             self.control.committing.scrubbed = self.scrub.map(|s| s.done());
         }
+        self.control.committing.size = self.sb.volume_sectors;
         self.control.dirty = false;
     }
 
@@ -372,7 +374,10 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         let had_target = self.map.target.is_some();
         let read_only = self.map.read_only;
         let keep_clean = self.map.clean;
+        let old_size = self.map.size;
         self.map = map_of(&self.sb, read_only);
+        // What was asked for since is not durable yet.
+        self.map.size = done.size;
         self.map.rules = self.rules;
         // A map that has sent writers away stays so until `active` is durable.
         self.map.clean = self.sb.clean || (keep_clean && !done.active && step != Step::Epoch);
@@ -422,9 +427,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             self.emit(Intent::Settle { retry: settled });
             self.retry_jobs();
         }
-        if step == Step::Finish {
-            let size = self.map.size;
-            self.emit(Intent::Resized { size });
+        if step == Step::Finish || (done.size != old_size && step != Step::Epoch) {
+            self.emit(Intent::Resized { size: done.size });
         }
         self.emit(Intent::Changed);
         let reuse = had_target && (self.safe < self.cursor.durable || step == Step::Retire);
