@@ -316,3 +316,73 @@ pub fn finish_migration(superblock: &mut Superblock) {
         set: 0,
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ondisk::Region;
+    use crate::text::Errno;
+
+    /// Two striped sets on the same places of one member with a small stash.
+    fn superblock(chunks: [u64; 2], slots: [u8; 2], stash: Sectors) -> Superblock {
+        let mut sb = Superblock {
+            volume_sectors: Sectors(1 << 20),
+            ..Superblock::default()
+        };
+        for (chunk, slots) in chunks.into_iter().zip(slots) {
+            let mut set = Set::default();
+            set.layout = Layout::new(Level::Raid0, Sectors(chunk), slots, Sectors(1 << 20))
+                .expect("a layout");
+            for slot in (0..slots).map(SlotId) {
+                set.extents.push(Extent {
+                    slot,
+                    member: MemberId(slot.0),
+                    start: Physical(0),
+                    len: Sectors(1 << 20),
+                });
+            }
+            sb.sets.push(set);
+        }
+        let mut member = Member {
+            uuid: Uuid([1; 16]),
+            ..Member::default()
+        };
+        member.regions.push(Region {
+            kind: RegionKind::Stash,
+            start: Physical(1 << 21),
+            len: stash + UNIT,
+        });
+        sb.members.push(member);
+        sb
+    }
+
+    #[test]
+    fn a_common_row_has_to_fit_the_memory() {
+        let stash = Sectors(1 << 20);
+        let fits = superblock([2048, 2048], [4, 8], stash);
+        assert_eq!(check_row(&fits, 0, 1), Ok(()));
+        // 15 and 16 MiB have nothing in common but 1 MiB: 240 MiB.
+        let large = superblock([2048, 2048], [15, 16], stash);
+        let refusal = check_row(&large, 0, 1).expect_err("240 MiB at once");
+        assert_eq!(refusal.errno, Errno::ENOSPC);
+        assert!(refusal.sentence.as_str().contains("251658240 bytes"));
+    }
+
+    #[test]
+    fn a_common_row_has_to_fit_the_stash_where_one_is_needed() {
+        let row = Sectors(8 * 128);
+        let enough = superblock([64, 128], [8, 8], row);
+        assert!(needs_stash(
+            &enough.sets[0],
+            &enough.sets[1],
+            Sectors(1 << 20)
+        ));
+        assert_eq!(check_row(&enough, 0, 1), Ok(()));
+        let short = superblock([64, 128], [8, 8], row - Sectors(1));
+        let refusal = check_row(&short, 0, 1).expect_err("the stash is too small");
+        assert!(refusal.sentence.as_str().contains("524288 bytes"));
+        // In place already: no stash is needed.
+        let same = superblock([128, 128], [8, 8], Sectors(1));
+        assert_eq!(check_row(&same, 0, 1), Ok(()));
+    }
+}

@@ -212,6 +212,16 @@ fn what_contradicts_itself_is_refused() {
         ("two slots on a member", |sb| {
             sb.sets[0].extents[1].member.0 = 0
         }),
+        ("two slots on a member, apart", |sb| {
+            sb.sets[0].layout.slot_len = Sectors(1280);
+            sb.sets[0].resync = Logical(0);
+            sb.sets[0].extents[1].member.0 = 0;
+            sb.sets[0].extents[0].len = Sectors(1280);
+            sb.sets[0].extents[1].len = Sectors(1280);
+            sb.sets[0].extents[1].start += Sectors(1280);
+            sb.volume_sectors = Sectors(2560);
+            sb.ranges[0].end = Logical(2560);
+        }),
         ("no member", |sb| sb.members[1].uuid = Uuid::NIL),
         ("twins", |sb| sb.members[1].uuid = sb.members[0].uuid),
         ("device size", |sb| {

@@ -218,6 +218,15 @@ fn btrfs_ends_where_its_device_does() {
         image.run(line);
         image.expect(Kind::Btrfs, "btrfs", Some(size));
     }
+    // Over two devices: of this one it uses what this one has.
+    let (image, other) = (
+        Image::new("btrfs-a", 256 * M),
+        Image::new("btrfs-b", 300 * M),
+    );
+    let path = other.path.to_str().expect("a plain path");
+    image.run(&format!("mkfs.btrfs -q -d single -m raid1 IMG {path}"));
+    image.expect(Kind::Btrfs, "btrfs", Some(256 * M));
+    other.expect(Kind::Btrfs, "btrfs", Some(300 * M));
 }
 
 #[test]
@@ -281,6 +290,24 @@ fn gpt_ends_behind_its_copy() {
     image.put(64 * M - 512, &[0; 512]);
     let content = image.probe();
     assert_eq!((content.kind, content.data_end), (Kind::Gpt, None));
+}
+
+#[test]
+fn gpt_that_is_damaged_is_not_believed() {
+    let image = Image::new("gpt-damaged", 64 * M);
+    image.run("sgdisk -n 1:2048:+10M IMG");
+    // A smaller last usable block, without the CRC for it: the copy is right.
+    image.put(512 + 48, &4096u64.to_le_bytes());
+    assert_eq!(image.probe().data_end, Some(mib(64)));
+    let image = Image::new("gpt-beyond", 64 * M);
+    image.run("sgdisk -n 1:2048:+10M IMG");
+    image.put(1024 + 40, &(100 * M / 512).to_le_bytes());
+    let end = image.probe().data_end.map(Sectors::bytes);
+    assert_eq!(
+        end,
+        Some(100 * M + 512 + 33 * 512),
+        "a partition ends behind the table's end"
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use super::common::{adopted, created, mib, migrating, uuid, Bench, Disk};
 use restripe_core::geometry::{Logical, MemberId, MemberMask};
 use restripe_core::layout::Level;
-use restripe_core::ondisk::{check, MemberState, Name, Superblock, Uuid};
+use restripe_core::ondisk::{check, MemberState, Migration, Name, Superblock, Uuid};
 use restripe_core::recover::{recover, AssembleOptions, Assembly, Note};
 use restripe_core::text::{Errno, Refusal};
 
@@ -523,6 +523,46 @@ fn a_cut_between_the_first_superblocks_of_a_migration() {
         Errno::ENODEV,
         &["member 2"],
     );
+}
+
+/// A raid1 that begins to become a raid5: two members that it has, one that is new.
+fn mirror_and_begun() -> (Superblock, Superblock) {
+    let old = created(Level::Raid1, 2, true);
+    let wide = created(Level::Raid5, 3, true);
+    let mut begun = next(&old);
+    begun.members = wide.members;
+    begun.sets.push(wide.sets[0]);
+    begun.migration = Some(Migration {
+        uuid: uuid(200),
+        target: 1,
+        ..Migration::default()
+    });
+    assert_eq!(check(&begun), Ok(()));
+    (old, begun)
+}
+
+#[test]
+fn a_migration_that_one_old_member_knows_has_begun() {
+    let (old, begun) = mirror_and_begun();
+    // No old member knows: the old set, although the new member is newer.
+    let listed = [Disk::with(&old, 0), Disk::with(&begun, 2)];
+    let (truth, _) = assemble(&listed, &DEGRADED).expect("one leg is enough");
+    assert!(truth.migration.is_none());
+    // One of them knows: it is the truth, and the new member is missed.
+    let listed = [Disk::with(&begun, 0), Disk::with(&old, 1)];
+    refused(&listed, &PLAIN, Errno::ENODEV, &["member 2"]);
+}
+
+#[test]
+fn a_missing_spare_stops_nothing_and_is_noted() {
+    let mut sb = created(Level::Raid1, 2, true);
+    sb.members = created(Level::Raid1, 3, true).members;
+    sb.members[2].state = MemberState::Spare;
+    assert!(assemble(&disks(&sb), &PLAIN).is_ok());
+    let (truth, assembly) = assemble(&disks(&sb)[..2], &PLAIN).expect("it is not needed");
+    assert!(assembly.missing.is_empty());
+    assert_eq!(truth.members[2].state, MemberState::Missing);
+    assert_eq!(truth.members[2].left_epoch, sb.epoch);
 }
 
 #[test]
