@@ -407,10 +407,17 @@ impl Trial<'_> {
         let mut tried = 0;
         let sets = [Some(found.map.source), found.map.target];
         let sets = || sets.iter().flatten();
+        // In the middle of a commit the members left may know of another set only.
+        let either = |alive: MemberMask| {
+            let both = std::iter::once(&self.scenario.source).chain(&self.scenario.target);
+            both.map(|spec| spec.set()).all(|set| set.survives(alive))
+        };
         let bears = |alive: MemberMask| {
-            sets().all(|set| {
+            either(alive) && sets().all(|set| {
                 let parity_bears = !set.layout.level.has_parity() || found.superblock.clean;
-                set.survives(alive) && parity_bears
+                // Copies that were never made alike hold anything.
+                let synced = self.scenario.synced || set.resync.0 >= found.map.size.0;
+                set.survives(alive) && parity_bears && synced
             })
         };
         for member in self.present.iter() {

@@ -94,10 +94,6 @@ impl Group {
             self.write(t.member, t.at.0, plan_tags(plan, t, data, base, scratch), fua);
         }
     }
-
-    pub fn is_empty(&self) -> bool {
-        self.ops.is_empty()
-    }
 }
 
 fn plan_tags(plan: &Plan, t: &Transfer, data: &[Tag], base: usize, scratch: &[Tag]) -> Vec<Tag> {

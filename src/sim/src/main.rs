@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `make sim`: random volumes, schedules and crashes for as long as asked.
 
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -8,8 +9,9 @@ use clap::Parser;
 use fastrand::Rng;
 use indicatif::{ProgressBar, ProgressStyle};
 use restripe_core::rules::Rules;
-use restripe_sim::run::{Effort, Report, Runner, Tally};
+use restripe_sim::run::{Effort, Runner, Tally};
 use restripe_sim::scenario::Scenario;
+use restripe_sim::world::{Failure, Trace};
 
 /// Crashes simulated volumes at every step and compares with an oracle.
 #[derive(Parser)]
@@ -41,50 +43,55 @@ fn runner(seed: u64) -> Runner {
     Runner::new(scenario, effort, rng.u64(..), Rules::default())
 }
 
-fn show(seed: u64, report: &Report) {
-    eprintln!("seed {seed}: {}", report.scenario);
-    let last = 400;
-    if report.trace.len() > last {
-        eprintln!("({} steps before)", report.trace.len() - last);
+fn show(seed: u64, failure: &str, trace: &[String]) {
+    let last = std::env::var("LAST").ok().and_then(|n| n.parse().ok()).unwrap_or(300);
+    if trace.len() > last {
+        eprintln!("({} steps before)", trace.len() - last);
     }
-    for line in report.trace.iter().skip(report.trace.len().saturating_sub(last)) {
+    for line in trace.iter().skip(trace.len().saturating_sub(last)) {
         eprintln!("{line}");
     }
-    eprintln!("{}", report.failure);
+    eprintln!("{failure}");
+    eprintln!("seed {seed}: {}", runner(seed).scenario());
     eprintln!("run it again: make sim SEED={seed}");
 }
 
-fn run(seed: u64, tally: &mut Tally) -> Result<(), Box<Report>> {
+/// Runs a seed; a panic of the core is a failure like any other.
+fn attempt(runner: &mut Runner) -> Result<(), Failure> {
+    catch_unwind(AssertUnwindSafe(|| runner.run())).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()));
+        Err(format!("panic: {}", text.unwrap_or_default()))
+    })
+}
+
+fn run(seed: u64, tally: &mut Tally) -> bool {
     let mut first = runner(seed);
-    let result = first.run();
-    tally.states += first.tally.states;
-    tally.lives += first.tally.lives;
-    tally.steps += first.tally.steps;
-    tally.windows += first.tally.windows;
-    tally.degraded += first.tally.degraded;
-    if result.is_err() {
-        // The same again, with its steps.
-        let mut again = runner(seed);
-        again.traced = true;
-        return again.run();
+    let result = attempt(&mut first);
+    tally.add(&first.tally);
+    if result.is_ok() {
+        return true;
     }
-    result
+    // The same again, with its steps.
+    let mut again = runner(seed);
+    let trace = Trace::default();
+    again.trace = Some(trace.clone());
+    match attempt(&mut again) {
+        Ok(()) => eprintln!("seed {seed} fails only once: the simulator is not deterministic"),
+        Err(failure) => show(seed, &failure, &trace.borrow()),
+    }
+    false
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let mut tally = Tally::default();
     if let Some(seed) = arguments.seed {
-        return match run(seed, &mut tally) {
-            Ok(()) => {
-                println!("seed {seed}: {} crash states in {} lives, all well", tally.states, tally.lives);
-                ExitCode::SUCCESS
-            }
-            Err(report) => {
-                show(seed, &report);
-                ExitCode::FAILURE
-            }
-        };
+        if !run(seed, &mut tally) {
+            return ExitCode::FAILURE;
+        }
+        println!("seed {seed}: {} crash states in {} lives, all well", tally.states, tally.lives);
+        return ExitCode::SUCCESS;
     }
     let begun = Instant::now();
     let end = Duration::from_secs(arguments.seconds);
@@ -94,9 +101,8 @@ fn main() -> ExitCode {
     }
     let mut seed = arguments.first;
     while begun.elapsed() < end {
-        if let Err(report) = run(seed, &mut tally) {
+        if !run(seed, &mut tally) {
             bar.abandon();
-            show(seed, &report);
             return ExitCode::FAILURE;
         }
         seed += 1;

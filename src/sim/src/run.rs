@@ -18,7 +18,7 @@ use crate::disk::{Image, Tag};
 use crate::oracle::{tag, Oracle};
 use crate::requests::Kind;
 use crate::scenario::Scenario;
-use crate::world::{Failure, Start, World};
+use crate::world::{Failure, Start, Trace, World};
 
 /// How hard a run tries.
 #[derive(Clone, Copy, Debug)]
@@ -47,12 +47,15 @@ pub struct Tally {
     pub degraded: u64,
 }
 
-/// A failure, and how it came about.
-#[derive(Clone, Debug)]
-pub struct Report {
-    pub scenario: String,
-    pub failure: Failure,
-    pub trace: Vec<String>,
+impl Tally {
+    /// Adds what another run did.
+    pub fn add(&mut self, other: &Tally) {
+        self.states += other.states;
+        self.lives += other.lives;
+        self.steps += other.steps;
+        self.windows += other.windows;
+        self.degraded += other.degraded;
+    }
 }
 
 /// Runs one volume through its lives.
@@ -65,9 +68,8 @@ pub struct Runner {
     /// Migrations begun; each has a uuid of its own.
     migrations: u8,
     pub tally: Tally,
-    /// Writes steps down.
-    pub traced: bool,
-    trace: Vec<String>,
+    /// Steps are written down here, if anywhere.
+    pub trace: Option<Trace>,
 }
 
 /// Content of a set that holds a volume of version 0, and garbage all around.
@@ -129,7 +131,9 @@ struct Life {
     migrate_after: u32,
     crash_at: Option<u64>,
     steps: u64,
+    /// Times that nothing moved since the last transfer.
     idle: u32,
+    transfers: u32,
     checked: bool,
     stopping: bool,
     faults: u32,
@@ -154,16 +158,20 @@ impl Runner {
             rng: Rng::with_seed(seed),
             migrations: 0,
             tally: Tally::default(),
-            traced: false,
-            trace: Vec::new(),
+            trace: None,
         }
+    }
+
+    /// The volume in words.
+    pub fn scenario(&self) -> String {
+        self.scenario.to_string()
     }
 
     /// Runs it to the end.
     ///
     /// # Errors
     /// What is wrong with the core, or with the simulator.
-    pub fn run(&mut self) -> Result<(), Box<Report>> {
+    pub fn run(&mut self) -> Result<(), Failure> {
         let scenario = self.scenario.clone();
         let mut images = first_images(&scenario, &mut self.rng);
         let superblock = scenario.superblock();
@@ -190,14 +198,7 @@ impl Runner {
             let found = found.ok_or("the first assembly is refused")?;
             Ok(start(found, images.clone(), strict.clone(), loose.clone(), 1))
         });
-        let result = begun.and_then(|start| self.lives(start, 0, self.effort.crashes));
-        result.map_err(|failure| {
-            Box::new(Report {
-                scenario: scenario.to_string(),
-                failure,
-                trace: std::mem::take(&mut self.trace),
-            })
-        })
+        begun.and_then(|start| self.lives(start, 0, self.effort.crashes))
     }
 
     /// Lives until one ends in order.
@@ -216,11 +217,9 @@ impl Runner {
         self.tally.lives += 1;
         let rng = Rng::with_seed(self.rng.u64(..));
         let mut world = World::new(&self.scenario, &self.blobs, start, rng, self.rules);
-        let kept = self.trace.len();
-        if self.traced {
-            world.trace = Some(std::mem::take(&mut self.trace));
-            world.log(|| format!("-- life at depth {depth}"));
-        }
+        world.trace.clone_from(&self.trace);
+        let kept = self.trace.as_ref().map_or(0, |t| t.borrow().len());
+        world.log(|| format!("-- life at depth {depth}"));
         let mut life = Life {
             depth,
             requests: self.effort.requests,
@@ -228,6 +227,7 @@ impl Runner {
             crash_at: (may_crash && self.rng.u8(..8) != 0).then(|| 1 + self.rng.u64(..400) * self.rng.u64(1..4)),
             steps: 0,
             idle: 0,
+            transfers: 0,
             checked: false,
             stopping: false,
             faults: u32::from(self.effort.faults),
@@ -235,12 +235,9 @@ impl Runner {
         };
         let result = self.live(&mut world, &mut life);
         self.tally.steps += life.steps;
-        if let Some(trace) = world.trace.take() {
-            self.trace = trace;
-            if result.is_ok() && depth > 0 {
-                // What a branch did well is no part of a failure's story.
-                self.trace.truncate(kept);
-            }
+        if let (Some(trace), true, true) = (&self.trace, result.is_ok(), depth > 0) {
+            // What a branch did well is no part of a failure's story.
+            trace.borrow_mut().truncate(kept);
         }
         result
     }
@@ -278,9 +275,14 @@ impl Runner {
                 }
                 return Ok(End::GivenUp);
             }
-            if progress {
+            if world.transfers() != life.transfers {
+                life.transfers = world.transfers();
                 life.idle = 0;
-            } else if let Some(end) = self.rest(world, life)? {
+            }
+            if progress {
+                continue;
+            }
+            if let Some(end) = self.rest(world, life)? {
                 return Ok(end);
             }
         }
@@ -310,7 +312,7 @@ impl Runner {
             let index = self.rng.usize(..ops);
             world.end_op(index);
         }
-        let begun = self.effort.requests - life.requests;
+        let begun = self.effort.requests.saturating_sub(life.requests);
         if world.ready && begun >= life.migrate_after {
             self.maybe_migrate(world, life);
         }
@@ -394,7 +396,7 @@ impl Runner {
         let mut branches = Vec::new();
         let mut states = 0;
         let mut degraded = 0;
-        let branch = life.depth < self.effort.branch && self.rng.u32(..8) == 0;
+        let branch = life.depth < self.effort.branch && !world.faulted && self.rng.u32(..8) == 0;
         for_each_fate(pending.len(), self.effort.states, &mut rng, |fates, rng| {
             states += 1;
             let images = images(world, &pending, fates);

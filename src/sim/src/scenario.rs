@@ -9,7 +9,8 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 
 use fastrand::Rng;
-use restripe_core::geometry::{Logical, MemberId, Physical, Sectors, SlotId};
+use restripe_core::footprint::overwrites;
+use restripe_core::geometry::{Logical, MemberId, Physical, Range, Sectors, SlotId};
 use restripe_core::layout::{Layout, Level};
 use restripe_core::list::List;
 use restripe_core::ondisk::{
@@ -247,11 +248,6 @@ impl Scenario {
         let stash = start(RegionKind::Stash);
         let slots = [start(RegionKind::SuperblockA), start(RegionKind::SuperblockB)];
         let mut windows = Vec::new();
-        let mut common = Sectors(1);
-        let source = self.source.set();
-        if let Some(target) = &self.target {
-            common = common_row(&source.layout, &target.set().layout);
-        }
         for spec in std::iter::once(&self.source).chain(&self.target) {
             for slot in spec.slots.iter().filter(|s| s.member == member) {
                 for &(start, len) in &slot.extents {
@@ -259,7 +255,7 @@ impl Scenario {
                 }
             }
         }
-        windows.push(Window { start: stash, len: UNIT.0 + common.0 });
+        windows.push(Window { start: stash, len: UNIT.0 + self.longest().0.min(self.size) });
         for start in slots {
             windows.push(Window { start, len: SUPERBLOCK_SECTORS.0 });
         }
@@ -281,6 +277,43 @@ impl Scenario {
         }
     }
 
+    /// The longest piece, which is also the longest window.
+    fn longest(&self) -> Sectors {
+        let source = self.source.set().layout;
+        let row = self.target.as_ref().map_or(Sectors(1), |t| common_row(&source, &t.set().layout));
+        Sectors(self.piece).max(row).round_down(row)
+    }
+
+    /// Whether every row can be moved in its turn, through a window if need be.
+    pub fn can_migrate(&self) -> bool {
+        let Some(target) = &self.target else {
+            return true;
+        };
+        let (source, target) = (self.source.set(), target.set());
+        let (row, longest) = (common_row(&source.layout, &target.layout), self.longest());
+        let volume = Logical(self.size);
+        let clear = |live: Logical, start: Logical, end: Logical| {
+            !overwrites(&source, Range::new(live, volume), &target, Range::new(start, end))
+        };
+        let mut at = Logical::ZERO;
+        while at < volume {
+            let next = (at + row).min(volume);
+            if !clear(at, at, next) {
+                let mut end = next;
+                while !clear(end, at, end) {
+                    if end == volume || end + row > at + longest {
+                        return false;
+                    }
+                    end = (end + row).min(volume);
+                }
+                at = end;
+                continue;
+            }
+            at = next;
+        }
+        true
+    }
+
     /// Any volume that can be.
     pub fn random(rng: &mut Rng, most_members: u8) -> Scenario {
         let members = rng.u8(2..=most_members);
@@ -300,9 +333,10 @@ impl Scenario {
             let fits = extents
                 .flat_map(|s| &s.extents)
                 .all(|(start, len)| start + len <= DATA_LEN);
-            if fits {
-                let piece = *rng.choice(&[1, 8, 16, 24, 64, 1024]).unwrap_or(&8);
-                break Scenario::new(members, size, source, target, piece);
+            let piece = *rng.choice(&[1, 8, 16, 24, 64, 1024]).unwrap_or(&8);
+            let scenario = Scenario::new(members, size, source, target, piece);
+            if fits && scenario.can_migrate() {
+                break scenario;
             }
         };
         scenario.write_through = rng.u8(..10) == 0;

@@ -32,6 +32,9 @@ pub const FIRST_REQUEST: u64 = 100;
 /// What went wrong.
 pub type Failure = String;
 
+/// Steps, written down.
+pub type Trace = Rc<RefCell<Vec<String>>>;
+
 /// What requests are admitted under. The cursor moves within it.
 pub struct View {
     pub map: Map,
@@ -76,7 +79,7 @@ pub struct World {
     pub rng: Rng,
     /// What a crash would leave has changed since this was cleared.
     pub dirty: bool,
-    pub trace: Option<Vec<String>>,
+    pub trace: Option<Trace>,
     pub(crate) failure: Option<Failure>,
     pub rules: Rules,
 }
@@ -155,9 +158,9 @@ impl World {
     }
 
     /// Writes down what happens, for whoever looks into a failure.
-    pub(crate) fn log(&mut self, what: impl FnOnce() -> String) {
-        if let Some(trace) = &mut self.trace {
-            trace.push(what());
+    pub(crate) fn log(&self, what: impl FnOnce() -> String) {
+        if let Some(trace) = &self.trace {
+            trace.borrow_mut().push(what());
         }
     }
 
@@ -206,6 +209,11 @@ impl World {
     /// Nothing is under way but what waits for an outside event.
     pub fn is_idle(&self) -> bool {
         self.ops.is_empty() && !self.has_engine_work()
+    }
+
+    /// Groups of transfers ever begun.
+    pub fn transfers(&self) -> u32 {
+        self.next_batch
     }
 
     /// Transfers under way.
