@@ -344,7 +344,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             ));
         }
         self.now = now;
-        self.before.clone_from(next);
+        self.before.copy_from(next);
         self.control.starting = true;
         self.pump();
         Ok(())
@@ -449,6 +449,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         let Job { kind, state, range } = *self.job(job);
         assert_eq!(state, JobState::Locking);
         match kind {
+            // Its data are in memory already, and no longer at the source: they come from the stash.
+            Kind::Window if self.cursor.window.is_some() => self.store(job),
             Kind::Move | Kind::Window => {
                 self.job(job).state = JobState::Loading;
                 self.emit(Intent::Load { job, range });

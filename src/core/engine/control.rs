@@ -62,6 +62,10 @@ pub(super) struct Control {
     pub(super) dirty: bool,
     /// What the superblock on its way says.
     committing: Committing,
+    /// Copied when the last flush began, and so durable when it has ended.
+    flushed_to: Logical,
+    /// Resynced when the last flush began.
+    flushed_scrub: Logical,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -200,6 +204,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     }
 
     fn flush(&mut self) {
+        self.control.flushed_to = self.cursor.copied;
+        self.control.flushed_scrub = self.scrub.map_or(Logical::ZERO, |scrub| scrub.done());
         if self.broken(Rule::I4) {
             return self.commit();
         }
@@ -283,7 +289,6 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         if let Some(migration) = &mut self.sb.migration {
             migration.paused = self.paused;
             if self.map.target.is_some() && flushed {
-                migration.cursor = self.cursor.copied;
                 migration.speed_max = self.pace.speed_max;
                 if self.control.step == Step::Retire && !self.rules.broken(Rule::I1) {
                     if let Some(stash) = self.stash {
@@ -291,11 +296,13 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                     }
                 }
                 let target = usize::from(migration.target);
-                let copied = self.cursor.copied;
-                if self.control.step == Step::Retire {
-                    migration.cursor = self.jobs[0].range.end;
-                }
-                let cursor = migration.cursor.max(copied);
+                let cursor = match self.control.step {
+                    Step::Retire => self.jobs[0].range.end,
+                    // What was copied after the flush began may not be durable; and a gap
+                    // that was given up since is not copied any more.
+                    _ => self.control.flushed_to.min(self.cursor.copied),
+                };
+                migration.cursor = cursor;
                 if synced {
                     let stripe = self.sb.sets[target].layout.stripe();
                     self.sb.sets[target].resync = cursor.round_up(stripe);
@@ -305,8 +312,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             }
         }
         if flushed {
-            self.update_scrub();
-            self.control.committing.scrubbed = self.scrub.map(|s| s.done());
+            let to = self.control.flushed_scrub;
+            self.update_scrub(to);
+            self.control.committing.scrubbed = self.scrub.map(|_| to);
         }
         self.control.committing.size = self.sb.volume_sectors;
         self.control.dirty = false;
@@ -387,14 +395,15 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         match step {
             Step::Epoch => {
                 self.started = true;
-                self.emit(Intent::Publish);
-                self.emit(Intent::Ready);
                 if let Some(job) = self.window_job() {
-                    // A stash was found: its window is published already, its rewriting begins.
+                    // A stash was found: its rewriting begins. The range is taken
+                    // before anybody can write to it.
                     let range = self.jobs[usize::from(job)].range;
                     self.job(job).state = JobState::Locking;
                     self.lock(job, range);
                 }
+                self.emit(Intent::Publish);
+                self.emit(Intent::Ready);
             }
             Step::Start => {
                 self.cursor = cursor_of(&self.sb);

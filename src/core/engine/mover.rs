@@ -109,8 +109,20 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         if self.safe < self.cursor.durable {
             return None;
         }
-        let end = Logical((wanted.start.0 + row.0).min(self.end().0));
-        Some((Kind::Window, Range::new(wanted.start, end)))
+        // The smallest window that overwrites nothing but itself.
+        let most = Logical((wanted.start.0 + self.piece().0).min(self.end().0));
+        let mut end = wanted.start;
+        while end < most {
+            end = Logical((end.0 + row.0).min(most.0));
+            let window = Range::new(wanted.start, end);
+            if !overwrites(&self.map.source, Range::new(end, self.end()), &target, window) {
+                return Some((Kind::Window, window));
+            }
+        }
+        self.blocked = Some(Text::from(
+            "the new layout lies over more of the old one than can be stashed at once; choose other members or another order of them",
+        ));
+        None
     }
 
     /// The job of the window that is being rewritten or prepared, if any.
@@ -141,7 +153,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
     }
 
-    fn store(&mut self, job: u8) {
+    pub(super) fn store(&mut self, job: u8) {
         let range = self.job(job).range;
         self.job(job).state = JobState::Storing;
         self.emit(Intent::Store { job, range });

@@ -217,8 +217,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         let _ = self.sb.mismatches.try_push(range);
     }
 
-    /// Writes a resync's progress to the superblock that is about to be committed.
-    pub(super) fn update_scrub(&mut self) {
+    /// Writes a resync's progress, flushed up to `to`, to the superblock that is about to be committed.
+    pub(super) fn update_scrub(&mut self, to: Logical) {
         let Some(scrub) = self.scrub else {
             return;
         };
@@ -230,7 +230,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             _ => self.sb.present_set(),
         };
         let set = &mut self.sb.sets[usize::from(index)];
-        set.resync = set.resync.max(scrub.progress);
+        set.resync = set.resync.max(to);
     }
 
     pub(super) fn scrub_committed(&mut self, to: Logical) {
