@@ -306,7 +306,8 @@ pub fn finish_migration(superblock: &mut Superblock) {
     } else {
         Logical(layout.capacity().0)
     };
-    superblock.volume_sectors = volume_of(&layout, superblock.logical_block);
+    // An adopted volume may have a size that is no multiple of 4096 bytes; it never shrinks here.
+    superblock.volume_sectors = volume_of(&layout, superblock.logical_block).max(superblock.volume_sectors);
     superblock.sets.clear();
     superblock.sets.push(set);
     superblock.ranges.clear();
