@@ -119,30 +119,47 @@ impl Control {
 }
 
 static FILES: &[Attr<ClassNode>] = &[
-    Attr::wo(c"adopt", |node, line| {
+    wo(c"adopt", |node, line| {
         node.answer(line, || adopt::adopt(&node.shared, line))
     }),
-    Attr::wo(c"create", |node, line| {
+    wo(c"create", |node, line| {
         node.answer(line, || create::create(&node.shared, line))
     }),
-    Attr::wo(c"assemble", |node, line| {
+    wo(c"assemble", |node, line| {
         node.answer(line, || assemble::assemble(&node.shared, line))
     }),
-    Attr::wo(c"stop", |node, line| {
+    wo(c"stop", |node, line| {
         node.answer(line, || {
             registry::stop(&node.shared.registry, command::stop(line)?.as_str())
         })
     }),
-    Attr::rw(c"examine", show_examined, |node, line| {
+    rw(c"examine", show_examined, |node, line| {
         node.answer(line, || examine::examine(node, line))
     }),
     Attr::ro(c"volumes", show_volumes),
     Attr::ro(c"last_error", |node, page| node.shared.last_error.show(page)),
 ];
 
+/// A file to be written.
+const fn wo(name: &'static CStr, store: Store) -> Attr<ClassNode> {
+    Attr::wo(name, store).or_too_long(ClassNode::too_long)
+}
+
+/// A file to be read and written.
+const fn rw(name: &'static CStr, show: Show, store: Store) -> Attr<ClassNode> {
+    Attr::rw(name, show, store).or_too_long(ClassNode::too_long)
+}
+
+type Show = fn(&ClassNode, &mut Page<'_>) -> Result;
+type Store = fn(&ClassNode, &[u8]) -> Result;
+
 impl ClassNode {
     fn answer(&self, line: &[u8], act: impl FnOnce() -> Result<(), Refusal>) -> Result {
         self.shared.last_error.answer(line, act)
+    }
+
+    fn too_long(&self, line: &[u8]) {
+        self.shared.last_error.too_long(line);
     }
 }
 

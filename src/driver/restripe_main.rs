@@ -1,10 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! restripe: turns the disk you are using into a RAID, in place, while you use it.
+//!
+//! `restripe_core` decides, this crate carries out: `control` is what users write and read,
+//! `volume` and `worker` do what the engine wants, `queue` serves requests, `sys` is the kernel.
 
 pub mod sys;
 
-mod pass_through;
+mod superblock;
+
+mod queue;
+mod volume;
+mod worker;
+
+mod control;
 
 use kernel::prelude::*;
 
@@ -18,7 +27,7 @@ module! {
 
 struct Restripe {
     // Dropped in this order: first nobody can ask for anything any more.
-    _class: sys::sysfs::Class<pass_through::Control>,
+    _control: control::Control,
     _sys: sys::Sys,
 }
 
@@ -26,7 +35,7 @@ impl kernel::Module for Restripe {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         let sys = sys::Sys::new()?;
         Ok(Self {
-            _class: pass_through::register()?,
+            _control: control::Control::new()?,
             _sys: sys,
         })
     }

@@ -2,7 +2,7 @@
 
 //! Superblocks in memory: each is larger than a kernel stack can spare, so they are made in place.
 
-use kernel::{alloc::AllocError, prelude::*};
+use kernel::prelude::*;
 use pin_init::{init, init_array_from_fn, Init};
 use restripe_core::{
     list::List,

@@ -138,6 +138,16 @@ impl Volume {
         self.epochs.waiters().wake_all();
     }
 
+    /// Has the engine handle what the user asks for: when this returns, the volume's state says so.
+    /// *Task* context.
+    pub fn ask(&self, event: Event) {
+        if let Some(engine) = &mut *self.engine.lock() {
+            engine.handle(now_ms(), event);
+        }
+        // Its intents are carried out by the thread.
+        self.post(Event::Tick);
+    }
+
     /// Begins a migration to what `next` says, with these new members.
     ///
     /// # Errors

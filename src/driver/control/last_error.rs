@@ -6,6 +6,7 @@ use core::fmt::Write;
 
 use kernel::{new_mutex, prelude::*, sync::Mutex};
 use restripe_core::{
+    command::line_of,
     refusal,
     text::{Errno, Refusal, Text},
 };
@@ -52,6 +53,13 @@ impl LastError {
                 self.note(line, &refusal);
                 Err(errno(refusal.errno))
             }
+        }
+    }
+
+    /// Takes note of a line that was refused for its length, before any of it was looked at.
+    pub(super) fn too_long(&self, line: &[u8]) {
+        if let Err(refusal) = line_of(line) {
+            self.note(line, &refusal);
         }
     }
 

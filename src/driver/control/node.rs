@@ -43,6 +43,10 @@ impl Node {
     fn answer(&self, line: &[u8], act: impl FnOnce() -> Result<(), Refusal>) -> Result {
         self.shared.last_error.answer(line, act)
     }
+
+    fn too_long(&self, line: &[u8]) {
+        self.shared.last_error.too_long(line);
+    }
 }
 
 static FILES: &[Attr<Node>] = &[
@@ -53,14 +57,14 @@ static FILES: &[Attr<Node>] = &[
     Attr::ro(c"target_level", shape::show_target_level),
     Attr::ro(c"target_chunk_size", shape::show_target_chunk_size),
     Attr::ro(c"target_raid_disks", shape::show_target_raid_disks),
-    Attr::rw(c"size", shape::show_size, shape::store_size),
+    rw(c"size", shape::show_size, shape::store_size),
     Attr::ro(c"array_state", shape::show_array_state),
     Attr::ro(c"degraded", shape::show_degraded),
     Attr::ro(c"mismatch_cnt", shape::show_mismatch_cnt),
     Attr::ro(c"mismatches", shape::show_mismatches),
-    Attr::wo(c"migrate", migrate::store),
+    wo(c"migrate", migrate::store),
     Attr::ro(c"plan", migrate::show_plan),
-    Attr::rw(
+    rw(
         c"migrate_state",
         progress::show_migrate_state,
         progress::store_migrate_state,
@@ -68,24 +72,37 @@ static FILES: &[Attr<Node>] = &[
     Attr::ro(c"migrate_position", progress::show_migrate_position),
     Attr::ro(c"sync_completed", progress::show_sync_completed),
     Attr::ro(c"sync_speed", progress::show_sync_speed),
-    Attr::rw(
+    rw(
         c"sync_speed_max",
         progress::show_sync_speed_max,
         progress::store_sync_speed_max,
     ),
-    Attr::rw(c"sync_max", progress::show_sync_max, progress::store_sync_max),
-    Attr::rw(
+    rw(c"sync_max", progress::show_sync_max, progress::store_sync_max),
+    rw(
         c"latency_target_us",
         progress::show_latency_target,
         progress::store_latency_target,
     ),
-    Attr::rw(
+    rw(
         c"sync_action",
         progress::show_sync_action,
         progress::store_sync_action,
     ),
-    Attr::wo(c"member_action", store_member_action),
+    wo(c"member_action", store_member_action),
 ];
+
+/// A file to be written.
+const fn wo(name: &'static CStr, store: Store) -> Attr<Node> {
+    Attr::wo(name, store).or_too_long(Node::too_long)
+}
+
+/// A file to be read and written.
+const fn rw(name: &'static CStr, show: Show, store: Store) -> Attr<Node> {
+    Attr::rw(name, show, store).or_too_long(Node::too_long)
+}
+
+type Show = fn(&Node, &mut Page<'_>) -> Result;
+type Store = fn(&Node, &[u8]) -> Result;
 
 fn store_member_action(node: &Node, line: &[u8]) -> Result {
     node.answer(line, || {
@@ -140,7 +157,6 @@ impl Files {
             }
             mask
         });
-        let wanted = wanted.ok_or(ENODEV)?;
         self.members.retain(|(id, _)| wanted.has(*id));
         for id in wanted.iter() {
             if self.members.iter().any(|(there, _)| *there == id) {

@@ -29,7 +29,7 @@ impl MemberNode {
             let row = sb.members.get(usize::from(self.id.0));
             row.filter(|row| row.is_used()).map(show)
         });
-        shown.flatten().unwrap_or(Err(ENODEV))
+        shown.unwrap_or(Err(ENODEV))
     }
 }
 
@@ -55,7 +55,7 @@ fn show_dev(node: &MemberNode, page: &mut Page<'_>) -> Result {
 /// Its place in the set the volume is on, or else in the one it moves to, or `none`.
 fn show_slot(node: &MemberNode, page: &mut Page<'_>) -> Result {
     let slot = node.volume.superblock(|sb| slot_of(sb, node.id));
-    match slot.flatten() {
+    match slot {
         Some(slot) => line(page, slot.0),
         None => line(page, "none"),
     }

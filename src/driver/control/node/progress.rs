@@ -31,7 +31,7 @@ pub(super) fn store_migrate_state(node: &Node, text: &[u8]) -> Result {
         };
         writable(node)?;
         migrating(node)?;
-        node.volume.post(event);
+        node.volume.ask(event);
         Ok(())
     })
 }
@@ -91,7 +91,7 @@ pub(super) fn store_sync_speed_max(node: &Node, text: &[u8]) -> Result {
     node.answer(text, || {
         let kib = command::sync_speed_max(text)?;
         writable(node)?;
-        node.volume.post(Event::SpeedMax(kib));
+        node.volume.ask(Event::SpeedMax(kib));
         Ok(())
     })
 }
@@ -100,7 +100,7 @@ pub(super) fn store_sync_speed_max(node: &Node, text: &[u8]) -> Result {
 pub(super) fn show_sync_max(node: &Node, page: &mut Page<'_>) -> Result {
     let now = node.volume.superblock(|sb| sb.migration.map(|m| m.sync_max));
     let next = *node.next_sync_max.lock();
-    match now.flatten().unwrap_or(next) {
+    match now.unwrap_or(next) {
         Some(sector) => line(page, sector.0),
         None => line(page, "max"),
     }
@@ -111,7 +111,7 @@ pub(super) fn store_sync_max(node: &Node, text: &[u8]) -> Result {
         let most = command::sync_max(text)?;
         writable(node)?;
         *node.next_sync_max.lock() = most;
-        node.volume.post(Event::SyncMax(most));
+        node.volume.ask(Event::SyncMax(most));
         Ok(())
     })
 }
@@ -147,7 +147,7 @@ pub(super) fn store_sync_action(node: &Node, text: &[u8]) -> Result {
         if event != Event::Idle {
             checkable(node)?;
         }
-        node.volume.post(event);
+        node.volume.ask(event);
         Ok(())
     })
 }
@@ -165,7 +165,7 @@ fn checkable(node: &Node) -> Result<(), Refusal> {
             "a migration is running; check when migrate_state says none"
         ));
     }
-    if redundant == Some(false) {
+    if !redundant {
         return Err(refusal!(
             EINVAL,
             "the volume has no copies and no parity, so there is nothing to compare; migrate to raid1 or raid5 first"

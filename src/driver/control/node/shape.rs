@@ -14,7 +14,7 @@ fn present(node: &Node, show: impl FnOnce(&Set) -> Result) -> Result {
         let set = sb.sets.get(usize::from(sb.present_set()));
         set.map(show)
     });
-    shown.flatten().unwrap_or(Err(ENODEV))
+    shown.unwrap_or(Err(ENODEV))
 }
 
 /// Shows something of the set a migration moves to, or `none`.
@@ -23,14 +23,13 @@ fn target(
     page: &mut Page<'_>,
     show: impl FnOnce(&mut Page<'_>, &Set) -> Result,
 ) -> Result {
-    let shown = node.volume.superblock(|sb| {
+    node.volume.superblock(|sb| {
         let migration = sb.migration.as_ref();
         match migration.and_then(|m| sb.sets.get(usize::from(m.target))) {
             Some(set) => show(page, set),
             None => line(page, "none"),
         }
-    });
-    shown.unwrap_or(Err(ENODEV))
+    })
 }
 
 /// In bytes; 0 where the level has no chunks.
@@ -43,8 +42,7 @@ fn chunk_bytes(set: &Set) -> u64 {
 }
 
 pub(super) fn show_uuid(node: &Node, page: &mut Page<'_>) -> Result {
-    let shown = node.volume.superblock(|sb| line(page, sb.uuid));
-    shown.unwrap_or(Err(ENODEV))
+    node.volume.superblock(|sb| line(page, sb.uuid))
 }
 
 pub(super) fn show_level(node: &Node, page: &mut Page<'_>) -> Result {
@@ -90,16 +88,14 @@ pub(super) fn show_degraded(node: &Node, page: &mut Page<'_>) -> Result {
 
 /// In sectors.
 pub(super) fn show_mismatch_cnt(node: &Node, page: &mut Page<'_>) -> Result {
-    let shown = node.volume.superblock(|sb| line(page, sb.mismatch_cnt));
-    shown.unwrap_or(Err(ENODEV))
+    node.volume.superblock(|sb| line(page, sb.mismatch_cnt))
 }
 
 /// A range a line: its first sector and its length in sectors.
 pub(super) fn show_mismatches(node: &Node, page: &mut Page<'_>) -> Result {
-    let shown = node.volume.superblock(|sb| {
+    node.volume.superblock(|sb| {
         sb.mismatches.iter().try_for_each(|range| {
             line(page, format_args!("{} {}", range.start.0, range.len().0))
         })
-    });
-    shown.unwrap_or(Err(ENODEV))
+    })
 }
