@@ -20,6 +20,15 @@ pub fn text(flavour: Flavour) -> String {
     format!("{COMMON}\n{own}")
 }
 
+/// The fragment without its words: what decides whether two kernels are the same.
+pub fn wishes(fragment: &str) -> String {
+    fragment
+        .lines()
+        .filter(|line| line.starts_with("CONFIG_") || line.ends_with(" is not set"))
+        .flat_map(|line| [line, "\n"])
+        .collect()
+}
+
 /// Wishes of a fragment that a configuration does not fulfil, as `CONFIG_X=y` or `# CONFIG_X is not set`.
 pub fn unmet<'a>(fragment: &'a str, config: &str) -> Vec<&'a str> {
     let has = |line: &str| config.lines().any(|have| have == line);
@@ -94,6 +103,12 @@ mod tests {
             ["CONFIG_B=y", "CONFIG_N=480", "# CONFIG_C is not set"]
         );
         assert!(unmet("CONFIG_A=y\n", config).is_empty());
+    }
+
+    #[test]
+    fn words_make_no_other_kernel() {
+        let fragment = "# words\n\nCONFIG_A=y\n# CONFIG_C is not set\n";
+        assert_eq!(wishes(fragment), "CONFIG_A=y\n# CONFIG_C is not set\n");
     }
 
     #[test]

@@ -96,7 +96,7 @@ fn entry(flavour: Flavour, source: &Source, toolchain: &Toolchain) -> Result<Ent
         [
             RECIPE,
             &source.id,
-            &fragment::text(flavour),
+            &fragment::wishes(&fragment::text(flavour)),
             &toolchain.identity(),
         ]
         .map(str::as_bytes),

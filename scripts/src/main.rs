@@ -45,10 +45,26 @@ fn main() -> ExitCode {
     match run(Arguments::parse().job) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", sentence(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// What failed, and after a colon why, down to the first cause.
+fn sentence(error: &anyhow::Error) -> String {
+    let causes: Vec<_> = error.chain().map(ToString::to_string).collect();
+    let inner = causes.len() - 1;
+    let trimmed = |(at, cause): (usize, &String)| match at < inner {
+        true => cause.trim_end_matches('.').to_owned(),
+        false => cause.clone(),
+    };
+    causes
+        .iter()
+        .enumerate()
+        .map(trimmed)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 fn run(job: Job) -> Result<ExitCode> {
@@ -112,4 +128,16 @@ fn lint() -> Result<()> {
         "core or driver are not formatted: run rustfmt with the kernel's .rustfmt.toml.",
     )?;
     module::lint(&kernel)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_follow_in_one_sentence() {
+        let error = anyhow::anyhow!("no such file").context("KDIR has no .config.");
+        assert_eq!(sentence(&error), "KDIR has no .config: no such file");
+        assert_eq!(sentence(&anyhow::anyhow!("One sentence.")), "One sentence.");
+    }
 }

@@ -188,7 +188,7 @@ fn no_library(release: &str) -> String {
 fn bindgen() -> Result<PathBuf> {
     let entry = Entry::new("tools", &format!("bindgen-{BINDGEN}"))?;
     let dir = entry.or_fill(|part| {
-        let mut progress = Progress::new(&format!("building bindgen {BINDGEN}"), 60);
+        let mut progress = Progress::new(&format!("building bindgen {BINDGEN}"), 0);
         let target = part.join("target");
         let mut cargo = child::command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo
