@@ -345,6 +345,10 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
         self.now = now;
         self.before.copy_from(next);
+        if let Some(migration) = &next.migration {
+            self.paused = migration.paused;
+            self.pace.set(migration.speed_max);
+        }
         self.control.starting = true;
         self.pump();
         Ok(())

@@ -359,6 +359,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         self.sb.epoch = epoch;
         self.sb.generation = generation;
         self.control.step = Step::Plain;
+        self.paused = false;
         let mut why = Text::new();
         let _ = core::fmt::Write::write_fmt(
             &mut why,
@@ -409,8 +410,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 self.cursor = cursor_of(&self.sb);
                 self.next = self.cursor.copied;
                 self.safe = self.cursor.durable;
-                self.pace = crate::pace::Pace::new(self.sb.migration.map_or(0, |m| m.speed_max));
-                self.paused = self.sb.migration.is_some_and(|m| m.paused);
+                // What the user said meanwhile counts.
+                self.pace = crate::pace::Pace::new(self.pace.speed_max);
                 self.blocked = None;
             }
             Step::Retire => {
@@ -566,7 +567,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     }
 
     pub(super) fn set_paused(&mut self, paused: bool) {
-        if self.sb.migration.is_some() {
+        if self.sb.migration.is_some() || self.control.starting {
             self.control.dirty |= self.paused != paused;
             self.paused = paused;
             if !paused && self.blocked.take().is_some() {
@@ -584,10 +585,20 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     }
 
     pub(super) fn set_sync_max(&mut self, at: Option<Logical>) {
-        if let Some(migration) = &mut self.sb.migration {
+        let sb = match self.control.starting {
+            true => &mut self.before,
+            false => &mut self.sb,
+        };
+        if let Some(migration) = &mut sb.migration {
             migration.sync_max = at;
             self.control.dirty = true;
         }
+    }
+
+    /// A migration was taken on, and its first superblock is not durable yet.
+    pub(super) fn is_starting(&self) -> bool {
+        let at_it = self.control.step == Step::Start && self.control.state != State::Idle;
+        self.control.starting || (at_it && self.map.target.is_none())
     }
 
     /// Sectors of the volume.

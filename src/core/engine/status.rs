@@ -82,7 +82,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
 
     /// The word in `migrate_state`.
     pub fn migrate_state(&self) -> &'static str {
-        if self.map.target.is_none() {
+        if self.is_starting() {
+            "running"
+        } else if self.map.target.is_none() {
             "none"
         } else if self.blocked.is_some() {
             "blocked"
