@@ -68,7 +68,7 @@ fn migrate(node: &Node, line: &[u8]) -> Result<KVec<u8>, Refusal> {
     };
     let mut now = new_superblock()?;
     node.volume.superblock(|sb| now.copy_from(sb));
-    if now.migration.is_some() {
+    if node.volume.status().migrate_state != "none" {
         return Err(refusal!(
             EBUSY,
             "a migration is running already; wait until migrate_state says none"
