@@ -9,7 +9,7 @@ use crate::text::Text;
 /// Something found that does not stop an assembly. Devices by index.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Note {
-    /// One of its two superblocks is damaged; the other one is used.
+    /// Fills the places of a list that hold none.
     #[default]
     NoNote,
     /// One of its two superblocks is damaged; the other one is used.

@@ -307,7 +307,8 @@ pub fn finish_migration(superblock: &mut Superblock) {
         Logical(layout.capacity().0)
     };
     // An adopted volume may have a size that is no multiple of 4096 bytes; it never shrinks here.
-    superblock.volume_sectors = volume_of(&layout, superblock.logical_block).max(superblock.volume_sectors);
+    superblock.volume_sectors =
+        volume_of(&layout, superblock.logical_block).max(superblock.volume_sectors);
     superblock.sets.clear();
     superblock.sets.push(set);
     superblock.ranges.clear();
@@ -331,9 +332,11 @@ mod tests {
             ..Superblock::default()
         };
         for (chunk, slots) in chunks.into_iter().zip(slots) {
-            let mut set = Set::default();
-            set.layout = Layout::new(Level::Raid0, Sectors(chunk), slots, Sectors(1 << 20))
-                .expect("a layout");
+            let layout = Layout::new(Level::Raid0, Sectors(chunk), slots, Sectors(1 << 20));
+            let mut set = Set {
+                layout: layout.expect("a layout"),
+                ..Set::default()
+            };
             for slot in (0..slots).map(SlotId) {
                 set.extents.push(Extent {
                     slot,

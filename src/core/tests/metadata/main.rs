@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Host tests of what is kept on members: the superblock, where things lie, which
 //! superblock is believed, what users write and what disks hold already.
+#![expect(
+    clippy::result_large_err,
+    reason = "a refusal carries its sentence, and none of this is where speed matters"
+)]
 
 mod command;
 mod common;
