@@ -295,15 +295,30 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Whether copies are alike and parity is true where the set says so, below `held`.
-    pub fn check_redundancy(&self, set: &Set, held: Logical) -> Result<(), Failure> {
+    /// Whether both sets are true where they hold something.
+    ///
+    /// # Errors
+    /// Where one is not.
+    pub fn check_sets(&self) -> Result<(), Failure> {
+        let first = self.cursor.window.map_or(self.cursor.copied, |w| w.end);
+        let size = Logical(self.map.size.0);
+        self.check_redundancy(&self.map.source, first.min(size), size)?;
+        if let Some(target) = &self.map.target {
+            self.check_redundancy(target, Logical::ZERO, self.cursor.copied)?;
+        }
+        Ok(())
+    }
+
+    /// Whether copies are alike and parity is true where the set says so, from `from` up to `held`.
+    fn check_redundancy(&self, set: &Set, from: Logical, held: Logical) -> Result<(), Failure> {
         let layout = &set.layout;
         let end = Logical(held.round_up(layout.stripe()).0.min(layout.capacity().0)).min(set.resync);
         if !layout.level.is_redundant() || set.missing(self.map.alive) > 0 {
             return Ok(());
         }
         let offsets = if layout.level == Level::Raid1 { end.0 } else { end.0 / layout.stripe().0 * layout.chunk.0 };
-        for offset in (0..offsets).map(Offset) {
+        let first = if layout.level == Level::Raid1 { from.0 } else { layout.row_offset(from).0 };
+        for offset in (first..offsets).map(Offset) {
             let mut tags = (0..layout.slots).map(|slot| {
                 let place = set.place(SlotId(slot), offset);
                 self.at(place.member, place.at.0, 1)[0]
@@ -375,10 +390,7 @@ impl Trial<'_> {
         let oracle = if self.faulted { self.loose } else { self.strict };
         self.compare(&found, images, oracle)?;
         let reader = found.reader(self.scenario, images);
-        reader.check_redundancy(&found.map.source, Logical(found.map.size.0))?;
-        if let Some(target) = &found.map.target {
-            reader.check_redundancy(target, found.cursor.durable)?;
-        }
+        reader.check_sets()?;
         Ok(Some(found))
     }
 

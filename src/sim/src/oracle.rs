@@ -41,6 +41,8 @@ struct Sector {
     live: Vec<Write>,
     /// Writes whose content a read after a crash now may return.
     keep: Vec<Write>,
+    /// Writes since the last crash, and when they began.
+    all: Vec<(Version, u64)>,
 }
 
 /// What a read may return when it began.
@@ -93,6 +95,7 @@ impl Oracle {
         let sector = Sector {
             live: vec![first],
             keep: vec![first],
+            all: Vec::new(),
         };
         Oracle {
             sectors: vec![sector; len as usize],
@@ -121,6 +124,7 @@ impl Oracle {
             self.sectors.push(Sector {
                 live: vec![first],
                 keep: vec![first],
+                all: Vec::new(),
             });
         }
     }
@@ -141,6 +145,7 @@ impl Oracle {
             };
             let sector = &mut self.sectors[x as usize];
             sector.live.push(write);
+            sector.all.push((version, begun));
             sector.keep.push(write);
         }
     }
@@ -204,10 +209,10 @@ impl Oracle {
             };
             let seen_then = |v: Version| glance.live[i].contains(&v);
             let newer = sector
-                .live
+                .all
                 .iter()
-                .filter(|w| w.begun > glance.begun)
-                .map(|w| w.version);
+                .filter(|(_, begun)| *begun > glance.begun)
+                .map(|(version, _)| *version);
             let mut allowed: Vec<Version> = glance.live[i].clone();
             allowed.extend(newer.filter(|v| !seen_then(*v)));
             let Some(version) = allowed.iter().copied().find(|v| tag(x, *v) == found) else {
@@ -290,6 +295,7 @@ impl Oracle {
                 write.ended = Some(now);
             }
             sector.live.clone_from(&sector.keep);
+            sector.all.clear();
         }
         next
     }

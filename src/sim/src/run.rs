@@ -493,13 +493,7 @@ impl Runner {
         }
         let images: Vec<Image> = world.disks.iter().map(|d| d.visible().clone()).collect();
         self.check_content(world, &images)?;
-        let map = &world.view.map;
-        let reader = world.reader(&images);
-        reader.check_redundancy(&map.source, Logical(map.size.0))?;
-        if let Some(target) = &map.target {
-            reader.check_redundancy(target, world.view.cursor.get().copied)?;
-        }
-        Ok(())
+        world.reader(&images).check_sets()
     }
 
     fn check_content(&self, world: &World, images: &[Image]) -> Result<(), Failure> {
