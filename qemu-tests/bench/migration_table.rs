@@ -12,12 +12,13 @@ pub fn markdown(migration: &Migration, machine: &str) -> String {
         "
 ## One disk to a RAID5 over three
 
-{} MiB of data; disks of {} MiB that do {} MiB/s each ({machine}); a load of 70 reads and 30 writes of 4 KiB a second all the while.
+{} MiB of data; disks of {} MiB that do {} MiB/s each ({machine}); a load of 70 reads and 30 writes of 4 KiB a second
+all the while, one of each at a time.
 At best this takes {limit_seconds:.2} s: all data is read from the first disk, and half as much written to each of the three.
 md goes by a mirror ({}).
 
-| | time | limit / time | p99 before, read / write | p99 during, read / write |
-|---|--:|--:|--:|--:|
+| | time | limit / time | p99 before, read / write | p99 during | longest during |
+|---|--:|--:|--:|--:|--:|
 {}{}
 Mark for restripe: limit / time at least {mark}: {share:.2}, {}.
 ",
@@ -35,11 +36,13 @@ fn row(whose: &str, limit: f64, way: &Way) -> String {
     let Way { seconds, before, during, .. } = way;
     let ms = |us: u64| us as f64 / 1000.0;
     format!(
-        "| {whose} | {seconds:.2} s | {:.2} | {:.1} / {:.1} ms | {:.1} / {:.1} ms |\n",
+        "| {whose} | {seconds:.2} s | {:.2} | {:.1} / {:.1} ms | {:.1} / {:.1} ms | {:.1} / {:.1} ms |\n",
         limit / seconds,
         ms(before.read_p99_us),
         ms(before.write_p99_us),
         ms(during.read_p99_us),
-        ms(during.write_p99_us)
+        ms(during.write_p99_us),
+        ms(during.read_longest_us),
+        ms(during.write_longest_us)
     )
 }

@@ -10,7 +10,7 @@
 //! - `migration`, or null where the filter left it out: `disk_bytes`, `data_bytes`, `bytes_per_second` (of each disk), `limit_seconds`,
 //!   `share` (`limit_seconds` / restripe's `seconds`), `mark` (its lower bound), `met`, and for `md` and `restripe`: `seconds`,
 //!   `steps[]` (`name`, `seconds`), `before` and `during` (`reads` and `writes`: how many were counted, `read_p99_us` and
-//!   `write_p99_us`: microseconds that 99 % of them took at most).
+//!   `write_p99_us`: microseconds that 99 % of them took at most, `read_longest_us` and `write_longest_us`).
 
 use std::fs;
 use std::process::Command;
