@@ -44,10 +44,12 @@ fn holds(set: &Set, x: Logical, len: Sectors, member: MemberId, at: Physical) ->
         return false;
     }
     let spot = layout.locate(x);
-    if layout.level.is_striped() && spot.run < len {
+    if spot.run < len {
         return false;
     }
-    let slots = if layout.level == Level::Raid1 { 0..layout.slots } else { spot.slot.0..spot.slot.0 + 1 };
+    // Of a mirror that is not known to be alike only the leg that reads choose counts.
+    let alike = layout.level == Level::Raid1 && (x + len) <= set.resync;
+    let slots = if alike { 0..layout.slots } else { spot.slot.0..spot.slot.0 + 1 };
     slots.map(SlotId).any(|slot| {
         let place = set.place(slot, spot.offset);
         place.member == member && place.at == at && place.run >= len
