@@ -34,7 +34,7 @@ fn runner(seed: u64) -> Runner {
     let scenario = Scenario::random(&mut rng, most);
     let effort = Effort {
         states: 12,
-        every: rng.u32(1..8),
+        every: rng.u32(1..100),
         crashes: rng.u32(0..5),
         branch: 2,
         requests: rng.u32(0..40),

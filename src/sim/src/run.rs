@@ -396,7 +396,7 @@ impl Runner {
         let mut branches = Vec::new();
         let mut states = 0;
         let mut degraded = 0;
-        let branch = life.depth < self.effort.branch && !world.faulted && self.rng.u32(..8) == 0;
+        let branch = life.depth < self.effort.branch && !world.faulted && self.rng.u32(..20) == 0;
         for_each_fate(pending.len(), self.effort.states, &mut rng, |fates, rng| {
             states += 1;
             let images = images(world, &pending, fates);

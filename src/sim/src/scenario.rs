@@ -289,7 +289,9 @@ impl Scenario {
         let Some(target) = &self.target else {
             return true;
         };
-        let (source, target) = (self.source.set(), target.set());
+        let (mut source, target) = (self.source.set(), target.set());
+        // Nothing that a resync would have to make true first is relied on.
+        source.resync = Logical::ZERO;
         let (row, longest) = (common_row(&source.layout, &target.layout), self.longest());
         let volume = Logical(self.size);
         let clear = |live: Logical, start: Logical, end: Logical| {
