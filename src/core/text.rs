@@ -73,7 +73,6 @@ impl<const N: usize> fmt::Debug for Text<N> {
 
 /// The kernel's error numbers that restripe answers with (asm-generic/errno-base.h, errno.h).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[expect(clippy::upper_case_acronyms, reason = "the kernel's own names")]
 pub enum Errno {
     EPERM = 1,
     ENOENT = 2,
