@@ -13,6 +13,8 @@ macro_rules! scenarios {
 }
 
 scenarios! {
+    bad_input
+    control_fuzz
     harness_boot
     harness_content
     harness_power_cut
