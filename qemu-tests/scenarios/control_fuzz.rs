@@ -100,11 +100,12 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
         .collect();
     let seeds: Vec<_> = files.iter().map(|_| ctx.random.u64(..)).collect();
     let mut written = Vec::new();
+    let guest = &vm;
     thread::scope(|scope| {
         let jobs: Vec<_> = files
             .iter()
             .zip(seeds)
-            .map(|(file, seed)| scope.spawn(|| nonsense(&vm, file, seed)))
+            .map(|(file, seed)| scope.spawn(move || nonsense(guest, file, seed)))
             .collect();
         for job in jobs {
             written.push(job.join().expect("a thread that only waits"));
