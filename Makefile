@@ -2,7 +2,9 @@
 # The work is done by the cargo crates scripts/, qemu-tests/ and src/sim/; the module is built by Kbuild.
 
 CARGO ?= cargo
-run = $(CARGO) run --quiet --release -p
+# The first build takes a minute and shows itself; later ones keep out of the way.
+target = $(or $(CARGO_TARGET_DIR),target)
+run = $(CARGO) run $(if $(wildcard $(target)/release/restripe-scripts),--quiet) --release -p
 scripts = $(run) restripe-scripts --
 
 .PHONY: all module setup demo test sim bench lint clean help bootstrap

@@ -166,8 +166,11 @@ fn given_path(path: &Path) -> Result<Source> {
             &format!("given-{}", cache::key([stamp.as_bytes()])),
         )?;
         entry.or_fill(|part| {
+            let progress = Progress::new(&format!("unpacking {}", path.display()), 0);
             untar(&path, part)?;
-            version(&part.join("linux")).map(|_| ())
+            version(&part.join("linux"))?;
+            progress.finish();
+            Ok(())
         })?;
         return from_entry(&entry);
     }
