@@ -39,6 +39,9 @@ const PATIENCE: &str = "rcupdate.rcu_cpu_stall_timeout=300 rcupdate.rcu_exp_cpu_
 /// Devices that the kernel makes unasked: who wants some says so in `append`, and the last word counts.
 const SPARE: &str = "brd.rd_nr=0 loop.max_loop=0 null_blk.nr_devices=0";
 
+/// A distribution's kernels let a mounted device be opened for writing, and resize2fs of an ext4 that is mounted needs it.
+const USUAL: &str = "bdev_allow_write_mounted=1";
+
 impl Machine {
     fn command(&self, console: &Path) -> Result<Command> {
         let mut command = Command::new(QEMU);
@@ -66,7 +69,7 @@ impl Machine {
             .arg(&self.initramfs);
         command.args([
             "-append",
-            &format!("console=ttyS0 panic=-1 {PATIENCE} {SPARE} {}", self.append),
+            &format!("console=ttyS0 panic=-1 {PATIENCE} {SPARE} {USUAL} {}", self.append),
         ]);
         command
             .arg("-serial")
