@@ -20,7 +20,7 @@ const DISKS_EACH: usize = 3;
 const MEMORY: u32 = 768;
 
 const MD: &str = "/dev/md100";
-const VOLUME: &str = "bench";
+const VOLUME: &str = "restripe0";
 const LOG: &str = "cost";
 
 /// Figures of the first part.

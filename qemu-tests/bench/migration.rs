@@ -22,7 +22,7 @@ const SPEED: u64 = 64 * MIB;
 const MARK: f64 = 0.85;
 
 const MD: &str = "md101";
-const VOLUME: &str = "bench";
+const VOLUME: &str = "restripe0";
 const LOG: &str = "migration";
 
 /// Figures of the second part.
