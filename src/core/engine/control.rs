@@ -255,6 +255,12 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     }
 
     fn update_superblock(&mut self) {
+        if self.broken(Rule::I8) {
+            // What an unclean stop left is taken for true.
+            for set in self.sb.sets.iter_mut() {
+                set.resync = Logical(set.layout.capacity().0);
+            }
+        }
         // I4: where a flush failed at a member that is still needed, nothing moves.
         let flushed = self.control.unbearable.is_empty();
         match self.control.step {

@@ -313,7 +313,7 @@ impl Reader<'_> {
     fn check_redundancy(&self, set: &Set, from: Logical, held: Logical) -> Result<(), Failure> {
         let layout = &set.layout;
         let end = Logical(held.round_up(layout.stripe()).0.min(layout.capacity().0)).min(set.resync);
-        if !layout.level.is_redundant() || set.missing(self.map.alive) > 0 {
+        if from >= held || !layout.level.is_redundant() || set.missing(self.map.alive) > 0 {
             return Ok(());
         }
         let offsets = if layout.level == Level::Raid1 { end.0 } else { end.0 / layout.stripe().0 * layout.chunk.0 };
@@ -411,6 +411,21 @@ impl Trial<'_> {
         })
     }
 
+    /// Whether all members hold the same superblock as their newest.
+    fn agree(&self, images: &[Image]) -> bool {
+        let members = worth_listing(self.scenario, self.blobs, images, self.present);
+        let mut listed = Listed { scenario: self.scenario, blobs: self.blobs, images, members: &members };
+        let mut scratch = Box::<Superblock>::default();
+        let mut age_of = |device| {
+            let slots = (0..2).filter_map(|slot| {
+                listed.read_superblock(device, slot, &mut scratch).ok().map(|_| scratch.age())
+            });
+            slots.max()
+        };
+        let first = age_of(0);
+        (1..members.len()).all(|device| age_of(device) == first)
+    }
+
     /// Assembles without each member in turn, where redundancy bears it.
     ///
     /// # Errors
@@ -419,10 +434,12 @@ impl Trial<'_> {
         let mut tried = 0;
         let sets = [Some(found.map.source), found.map.target];
         let sets = || sets.iter().flatten();
-        // In the middle of a commit the members left may know of another set only.
+        // In the middle of a commit the members left may know of another set only; and a window's
+        // stash bears as many losses as the weaker of both, wherever it lies.
+        let at_rest = found.superblock.migration.is_none() && self.agree(images);
         let either = |alive: MemberMask| {
-            let both = std::iter::once(&self.scenario.source).chain(&self.scenario.target);
-            both.map(|spec| spec.set()).all(|set| set.survives(alive))
+            let mut both = std::iter::once(&self.scenario.source).chain(&self.scenario.target);
+            at_rest || both.all(|spec| spec.set().layout.max_missing() > 0 && spec.set().survives(alive))
         };
         let bears = |alive: MemberMask| {
             either(alive) && sets().all(|set| {

@@ -48,6 +48,8 @@ pub struct Op {
     pub member: u8,
     pub what: What,
     batch: u32,
+    /// Takes long, so that much can happen meanwhile.
+    pub lazy: bool,
 }
 
 /// A group that is being put together.
@@ -130,9 +132,24 @@ impl World {
                     What::Flush { .. } => {}
                 }
             }
-            self.ops.push(Op { member, what, batch: id });
+            let lazy = self.rng.u8(..8) == 0;
+            self.ops.push(Op { member, what, batch: id, lazy });
         }
         self.dirty = true;
+    }
+
+    /// Which transfer ends next; lazy ones hardly ever, if there is something else to do.
+    pub(crate) fn pick_op(&self, rng: &mut fastrand::Rng, busy: bool) -> Option<usize> {
+        let index = rng.usize(..self.ops.len());
+        if !self.ops[index].lazy || rng.u8(..24) == 0 {
+            return Some(index);
+        }
+        let eager: Vec<usize> = (0..self.ops.len()).filter(|i| !self.ops[*i].lazy).collect();
+        match rng.choice(&eager) {
+            Some(index) => Some(*index),
+            None if busy => None,
+            None => Some(index),
+        }
     }
 
     /// Ends the transfer at `index` of those under way.

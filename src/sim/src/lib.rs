@@ -14,4 +14,5 @@ mod plan;
 pub mod requests;
 pub mod run;
 pub mod scenario;
+pub mod small;
 pub mod world;

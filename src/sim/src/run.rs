@@ -309,8 +309,9 @@ impl Runner {
             life.requests -= 1;
             self.submit(world);
         } else {
-            let index = self.rng.usize(..ops);
-            world.end_op(index);
+            if let Some(index) = world.pick_op(&mut self.rng, engine + submit > 0) {
+                world.end_op(index);
+            }
         }
         let begun = self.effort.requests.saturating_sub(life.requests);
         if world.ready && begun >= life.migrate_after {

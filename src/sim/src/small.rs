@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Small volumes for exhaustive trials, of every level, in every relation of old
+//! and new places that matters.
+
+use restripe_core::layout::Level;
+
+use crate::scenario::{Scenario, SetSpec};
+
+/// One disk to `members` at a level, the old disk as slot number `at` of them and its
+/// data where they were, or `shift` sectors from there.
+fn from_linear(level: Level, members: u8, at: u8, shift: u64) -> Scenario {
+    let mut order: Vec<u8> = (1..members).collect();
+    order.insert(usize::from(at), 0);
+    let size = 61;
+    let source = SetSpec::new(Level::Linear, 8, &[0], shift, size, 0);
+    let target = SetSpec::new(level, 8, &order, 0, size, 1);
+    Scenario::new(members, size, source, Some(target), 8)
+}
+
+/// What users do: from one disk to n, the old one first, nothing shifted.
+pub fn growths() -> Vec<Scenario> {
+    let mut all = Vec::new();
+    for level in [Level::Raid0, Level::Raid1, Level::Raid5] {
+        for members in level.min_slots()..=4 {
+            all.push(from_linear(level, members, 0, 0));
+        }
+    }
+    all
+}
+
+/// Targets that lie over what the source still holds, so that windows go through the stash.
+pub fn windows() -> Vec<Scenario> {
+    let mut all = Vec::new();
+    for level in [Level::Raid0, Level::Raid5] {
+        for members in level.min_slots()..=4 {
+            for at in [1, members - 1] {
+                all.push(from_linear(level, members, at, 0));
+            }
+        }
+    }
+    let size = 61;
+    let three = [0, 1, 2];
+    let shapes = [
+        // A change of chunk on the same disks.
+        (Level::Raid0, 8, Level::Raid0, 16),
+        (Level::Raid5, 8, Level::Raid5, 16),
+        // A change of level on the same disks.
+        (Level::Raid0, 8, Level::Raid1, 8),
+        (Level::Raid1, 8, Level::Raid5, 8),
+    ];
+    for (from, chunk, to, other) in shapes {
+        let source = SetSpec::new(from, chunk, &three, 0, size, 0);
+        let target = SetSpec::new(to, other, &three, 0, size, 0);
+        all.push(Scenario::new(3, size, source, Some(target), 8));
+    }
+    // The same disks in another order.
+    let source = SetSpec::new(Level::Raid5, 8, &three, 0, size, 0);
+    let target = SetSpec::new(Level::Raid5, 8, &[2, 0, 1], 0, size, 0);
+    all.push(Scenario::new(3, size, source, Some(target), 8));
+    all.retain(Scenario::can_migrate);
+    all
+}
+
+/// Volumes that stay as they are.
+pub fn at_rest() -> Vec<Scenario> {
+    let mut all = Vec::new();
+    for level in [Level::Linear, Level::Raid0, Level::Raid1, Level::Raid5] {
+        let most = if level == Level::Linear { 1 } else { 4 };
+        for members in level.min_slots()..=most {
+            let order: Vec<u8> = (0..members).collect();
+            let set = SetSpec::new(level, 8, &order, 0, 45, 1);
+            all.push(Scenario::new(members, 45, set, None, 8));
+        }
+    }
+    all
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The oracle can fail: every rule that is broken on purpose is caught, and the
+//! same runs pass when none is.
+#![cfg(feature = "broken-rules")]
+
+use std::panic::{catch_unwind, AssertUnwindSafe};
+
+use restripe_core::rules::{Rule, Rules};
+use restripe_sim::run::{Effort, Runner};
+use restripe_sim::scenario::Scenario;
+use restripe_sim::small;
+
+const EFFORT: Effort = Effort {
+    states: 16,
+    every: 1,
+    crashes: 2,
+    branch: 0,
+    requests: 30,
+    faults: false,
+};
+
+/// What the first failure says, and how many runs passed before it.
+fn hunt(scenarios: &[Scenario], seeds: u64, rules: Rules) -> Result<u64, (u64, String)> {
+    let mut passed = 0;
+    for seed in 0..seeds {
+        for scenario in scenarios {
+            let mut runner = Runner::new(scenario.clone(), EFFORT, seed, rules);
+            let result = catch_unwind(AssertUnwindSafe(|| runner.run()));
+            match result {
+                Ok(Ok(())) => passed += 1,
+                Ok(Err(failure)) => return Err((passed, format!("{scenario}, seed {seed}: {failure}"))),
+                Err(_) => return Err((passed, format!("{scenario}, seed {seed}: an assertion of the core"))),
+            }
+        }
+    }
+    Ok(passed)
+}
+
+/// Scenarios in which a rule matters most.
+fn where_it_matters(rule: Rule) -> Vec<Scenario> {
+    match rule {
+        Rule::I1 | Rule::I2 => small::windows(),
+        Rule::I6 | Rule::I8 => small::at_rest(),
+        _ => small::growths(),
+    }
+}
+
+fn is_caught(rule: Rule) {
+    const SEEDS: u64 = 40;
+    let scenarios = where_it_matters(rule);
+    let Err((passed, failure)) = hunt(&scenarios, SEEDS, Rules::without(rule)) else {
+        panic!("{rule:?} is broken and nothing noticed");
+    };
+    println!("{rule:?} was caught after {passed} runs: {failure}");
+    // The very same runs are well as long as the rule holds.
+    let seeds = passed / scenarios.len() as u64 + 1;
+    if let Err((_, failure)) = hunt(&scenarios, seeds, Rules::default()) {
+        panic!("{failure}");
+    }
+}
+
+macro_rules! caught {
+    ($($name:ident: $rule:ident,)*) => {
+        $(#[test]
+        fn $name() {
+            is_caught(Rule::$rule);
+        })*
+    };
+}
+
+caught! {
+    one_truth: I1,
+    no_truth_is_overwritten: I2,
+    the_gap: I3,
+    order: I4,
+    waiting: I5,
+    acknowledged_means_kept: I6,
+    superblocks: I7,
+    parity_is_true: I8,
+}
