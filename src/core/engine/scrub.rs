@@ -175,6 +175,17 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
         self.emit(Intent::Unlock { job });
         *self.job(job) = super::Job::default();
+        self.end_done_behind();
+    }
+
+    /// Pieces behind a failed one have no turn to wait for.
+    fn end_done_behind(&mut self) {
+        for index in 0..self.jobs.len() {
+            if self.jobs[index].kind == Kind::Scrub && self.jobs[index].state == JobState::Done {
+                self.jobs[index] = super::Job::default();
+                self.emit(Intent::Unlock { job: index as u8 });
+            }
+        }
     }
 
     pub(super) fn scrubbed(&mut self, job: u8, failed: MemberMask) {
@@ -201,13 +212,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             self.emit(Intent::Unlock { job: done as u8 });
         }
         if self.scrub.is_some_and(|s| s.failed) {
-            // Pieces behind a failed one have no turn to wait for.
-            for index in 0..self.jobs.len() {
-                if self.jobs[index].kind == Kind::Scrub && self.jobs[index].state == JobState::Done {
-                    self.jobs[index] = super::Job::default();
-                    self.emit(Intent::Unlock { job: index as u8 });
-                }
-            }
+            self.end_done_behind();
         }
     }
 
