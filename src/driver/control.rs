@@ -137,7 +137,9 @@ static FILES: &[Attr<ClassNode>] = &[
         node.answer(line, || examine::examine(node, line))
     }),
     Attr::ro(c"volumes", show_volumes),
-    Attr::ro(c"last_error", |node, page| node.shared.last_error.show(page)),
+    Attr::ro(c"last_error", |node, page| {
+        node.shared.last_error.show(page)
+    }),
 ];
 
 /// A file to be written.

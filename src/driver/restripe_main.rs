@@ -4,6 +4,10 @@
 //!
 //! `restripe_core` decides, this crate carries out: `control` is what users write and read,
 //! `volume` and `worker` do what the engine wants, `queue` serves requests, `sys` is the kernel.
+#![expect(
+    clippy::result_large_err,
+    reason = "a refusal carries its sentence in itself: making one must not depend on memory"
+)]
 
 pub mod sys;
 

@@ -5,9 +5,9 @@
 use kernel::prelude::*;
 use pin_init::{init, init_array_from_fn, Init};
 use restripe_core::{
+    geometry::Sectors,
     list::List,
     ondisk::{Name, Superblock, Uuid, VERSION},
-    geometry::Sectors,
     text::Text,
 };
 
@@ -41,7 +41,7 @@ pub(crate) fn empty() -> Result<KBox<Superblock>> {
 }
 
 /// An empty list, in place.
-fn list<T: Copy + Default, const N: usize>() -> impl Init<List<T, N>> {
+pub(crate) fn list<T: Copy + Default, const N: usize>() -> impl Init<List<T, N>> {
     init!(List {
         items <- init_array_from_fn(|_| T::default()),
         len: 0,

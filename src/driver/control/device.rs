@@ -36,7 +36,11 @@ impl<'a> Device<'a> {
         others: &[Device<'a>],
     ) -> Result<Self, Refusal> {
         let path = CString::try_from_fmt(fmt!("{}", name)).map_err(|_| {
-            refusal!(EINVAL, "{} is no path of a device; give one as /dev/vdb", name)
+            refusal!(
+                EINVAL,
+                "{} is no path of a device; give one as /dev/vdb",
+                name
+            )
         })?;
         let member = Member::open(&path, access)
             .map_err(|error| refuse(registry, name, &path, error, others))?;
@@ -169,12 +173,7 @@ fn refuse(
 }
 
 /// Who has it.
-fn busy(
-    registry: &Mutex<Registry>,
-    name: &str,
-    path: &CStr,
-    others: &[Device<'_>],
-) -> Refusal {
+fn busy(registry: &Mutex<Registry>, name: &str, path: &CStr, others: &[Device<'_>]) -> Refusal {
     if let Ok(member) = Member::open(path, Access::Examine) {
         let devt = member.devt();
         if let Some(twin) = others.iter().find(|other| other.member.devt() == devt) {

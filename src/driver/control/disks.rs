@@ -91,7 +91,13 @@ pub(super) fn prepare(
     let member = &*device.member;
     let outcome = bio::scope(|io| {
         for place in geometry.superblocks {
-            io.write(member, place.0, zeroes.slice(0..SUPERBLOCK_SIZE), Flags::SYNC, 0);
+            io.write(
+                member,
+                place.0,
+                zeroes.slice(0..SUPERBLOCK_SIZE),
+                Flags::SYNC,
+                0,
+            );
         }
         let stash = geometry.stash.start.0;
         io.write(member, stash, zeroes.slice(0..PAGE_SIZE), Flags::SYNC, 0);

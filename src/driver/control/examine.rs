@@ -62,7 +62,14 @@ fn write_all(
     };
     let member: MemberId = disks
         .read_superblock(0, slot, superblock)
-        .map_err(|error| refusal!(EIO, "{} changed while it was read: {}; try again", device.name, error))?;
+        .map_err(|error| {
+            refusal!(
+                EIO,
+                "{} changed while it was read: {}; try again",
+                device.name,
+                error
+            )
+        })?;
     let mut written = writeln!(text, "device: {}", device.name);
     for (slot, state) in states.iter().enumerate() {
         let line = match state {

@@ -42,11 +42,7 @@ impl LastError {
     }
 
     /// Acts on a line that was written to a control file, and answers the writer.
-    pub(super) fn answer(
-        &self,
-        line: &[u8],
-        act: impl FnOnce() -> Result<(), Refusal>,
-    ) -> Result {
+    pub(super) fn answer(&self, line: &[u8], act: impl FnOnce() -> Result<(), Refusal>) -> Result {
         match act() {
             Ok(()) => Ok(()),
             Err(refusal) => {

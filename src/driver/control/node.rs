@@ -77,7 +77,11 @@ static FILES: &[Attr<Node>] = &[
         progress::show_sync_speed_max,
         progress::store_sync_speed_max,
     ),
-    rw(c"sync_max", progress::show_sync_max, progress::store_sync_max),
+    rw(
+        c"sync_max",
+        progress::show_sync_max,
+        progress::store_sync_max,
+    ),
     rw(
         c"latency_target_us",
         progress::show_latency_target,

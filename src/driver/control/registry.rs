@@ -60,10 +60,12 @@ impl Registry {
 
     /// Volumes that can be used.
     pub(super) fn running(&mut self) -> impl Iterator<Item = (&Name, &mut Running)> {
-        self.entries.iter_mut().filter_map(|entry| match &mut entry.stage {
-            Stage::Running(running) => Some((&entry.name, &mut **running)),
-            Stage::Starting | Stage::Stopping => None,
-        })
+        self.entries
+            .iter_mut()
+            .filter_map(|entry| match &mut entry.stage {
+                Stage::Running(running) => Some((&entry.name, &mut **running)),
+                Stage::Starting | Stage::Stopping => None,
+            })
     }
 
     /// The volume that holds the device with that number.
@@ -91,7 +93,10 @@ impl Registry {
                 return Ok(name);
             }
         }
-        Err(refusal!(EBUSY, "there are too many volumes; stop one first"))
+        Err(refusal!(
+            EBUSY,
+            "there are too many volumes; stop one first"
+        ))
     }
 }
 
@@ -152,7 +157,10 @@ impl Reservation {
             uuid,
             stage: Stage::Starting,
         };
-        registry.entries.push(entry, GFP_KERNEL).map_err(no_memory)?;
+        registry
+            .entries
+            .push(entry, GFP_KERNEL)
+            .map_err(no_memory)?;
         drop(registry);
         Ok(Reservation {
             shared: shared.clone(),
@@ -188,7 +196,10 @@ impl Drop for Reservation {
 pub(super) fn stop(registry: &Mutex<Registry>, name: &str) -> Result<(), Refusal> {
     let running = take(registry, name)?;
     // May wait for somebody who opens or closes it just now: no lock is held.
-    let claimed = running.volume.disk().is_none_or(|disk| disk.claim_stop().is_ok());
+    let claimed = running
+        .volume
+        .disk()
+        .is_none_or(|disk| disk.claim_stop().is_ok());
     if !claimed {
         let mut registry = registry.lock();
         if let Some(entry) = registry.find(name) {

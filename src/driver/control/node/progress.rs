@@ -98,7 +98,9 @@ pub(super) fn store_sync_speed_max(node: &Node, text: &[u8]) -> Result {
 
 /// A sector of the volume: that of the migration under way, or of the next one.
 pub(super) fn show_sync_max(node: &Node, page: &mut Page<'_>) -> Result {
-    let now = node.volume.superblock(|sb| sb.migration.map(|m| m.sync_max));
+    let now = node
+        .volume
+        .superblock(|sb| sb.migration.map(|m| m.sync_max));
     let next = *node.next_sync_max.lock();
     match now.unwrap_or(next) {
         Some(sector) => line(page, sector.0),

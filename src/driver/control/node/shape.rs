@@ -94,8 +94,8 @@ pub(super) fn show_mismatch_cnt(node: &Node, page: &mut Page<'_>) -> Result {
 /// A range a line: its first sector and its length in sectors.
 pub(super) fn show_mismatches(node: &Node, page: &mut Page<'_>) -> Result {
     node.volume.superblock(|sb| {
-        sb.mismatches.iter().try_for_each(|range| {
-            line(page, format_args!("{} {}", range.start.0, range.len().0))
-        })
+        sb.mismatches
+            .iter()
+            .try_for_each(|range| line(page, format_args!("{} {}", range.start.0, range.len().0)))
     })
 }
