@@ -238,7 +238,11 @@ impl Journey {
             Filesystem::Ext4 => vm.ok(&format!("e2fsck -fn /dev/{VOLUME}"))?,
             Filesystem::Xfs => vm.ok(&format!("xfs_repair -n /dev/{VOLUME}"))?,
         };
-        let mismatches = vm.check_parity(VOLUME)?;
+        // Copies and parity agree; without them there is nothing to compare.
+        let mismatches = match &*vm.attr(VOLUME, "level")? {
+            "linear" | "raid0" => 0,
+            _ => vm.check_parity(VOLUME)?,
+        };
         ensure!(
             mismatches == 0,
             "{mismatches} sectors of parity or mirrors differ"
@@ -269,15 +273,15 @@ pub fn with_cuts(ctx: &mut Ctx, plan: Plan, cuts: u32) -> Result<()> {
     journey.adopt(&vm)?;
     let before = journey.capacity(&vm)?;
     let mut load = journey.load(ctx, &vm)?;
-    journey.migrate(&vm)?;
     vm.must_set(VOLUME, "sync_speed_max", &PACE.to_string())?;
+    journey.migrate(&vm)?;
     let sectors = vm.number(VOLUME, "size")? / 512;
     let mut points: Vec<_> = (0..cuts).map(|_| ctx.random.u64(..sectors * 9 / 10)).collect();
     points.sort_unstable();
-    let mut amid = 0;
+    let mut cursors = Vec::new();
     for (cut, point) in points.into_iter().enumerate() {
         let reached = vm.wait_position(VOLUME, point)?;
-        amid += u32::from(reached != "none");
+        cursors.push(reached.clone());
         // A cut between two commits as often as right after one.
         load.writer.wait_acks(ctx.random.u64(1..200))?;
         journey.cut(vm, load)?;
@@ -286,7 +290,8 @@ pub fn with_cuts(ctx: &mut Ctx, plan: Plan, cuts: u32) -> Result<()> {
         journey.come_back(&vm).with_context(context)?;
         load = journey.load(ctx, &vm)?;
     }
-    ctx.notes.push(format!("{cuts} cuts, {amid} of them with the migration under way"));
+    let amid = cursors.iter().filter(|cursor| *cursor != "none").count();
+    ctx.notes.push(format!("{cuts} cuts, {amid} of them with the migration under way, of {sectors} sectors at {}", cursors.join(" ")));
     vm.must_set(VOLUME, "sync_speed_max", "0")?;
     vm.wait_migrated(VOLUME)?;
     ensure!(vm.number(VOLUME, "raid_disks")? == u64::from(journey.plan.members), "not all disks are in use");
