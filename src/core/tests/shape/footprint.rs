@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a migration overwrites, against a model that looks at every sector.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+use restripe_core::footprint::{for_each_write, is_in_place, overwrites};
+use restripe_core::geometry::{Logical, Offset, Range, Sectors, SlotId};
+use restripe_core::layout::Level;
+use restripe_core::placement::Set;
+
+use super::sets::{layout, set};
+
+fn range(start: u64, end: u64) -> Range {
+    Range::new(Logical(start), Logical(end))
+}
+
+/// From one disk to three, the old one first: the first row keeps its first chunk and
+/// writes parity elsewhere, so nothing that is needed is touched; the second row's
+/// chunk on the old disk lies where the first row's second chunk was.
+#[test]
+fn growing_frees_what_it_uses() {
+    let one = set(layout(Level::Linear, 1, 1, 96), &[0], 0);
+    let three = set(layout(Level::Raid5, 8, 3, 48), &[0, 1, 2], 0);
+    let live = |from| range(from, 96);
+    assert!(!overwrites(&one, live(0), &three, range(0, 16)));
+    assert!(overwrites(&one, live(0), &three, range(16, 32)));
+    assert!(!overwrites(&one, live(16), &three, range(16, 32)));
+    let end = Logical(96);
+    assert!(is_in_place(&one, end, &three, Logical(0), (SlotId(0), Offset(0)), Sectors(8)));
+    assert!(!is_in_place(&one, end, &three, Logical(8), (SlotId(1), Offset(0)), Sectors(8)));
+}
+
+/// The old disk last: its first row would take the place of what comes later.
+#[test]
+fn another_slot_needs_a_window() {
+    let one = set(layout(Level::Linear, 1, 1, 96), &[0], 0);
+    let two = set(layout(Level::Raid0, 8, 2, 48), &[1, 0], 0);
+    assert!(overwrites(&one, range(0, 96), &two, range(0, 16)));
+    assert!(!overwrites(&one, range(16, 96), &two, range(0, 16)));
+}
+
+/// What lies behind the volume's end has to be written, even on a chunk that is in its place.
+#[test]
+fn padding_is_never_in_its_place() {
+    let one = set(layout(Level::Linear, 1, 1, 96), &[0], 0);
+    let two = set(layout(Level::Raid0, 8, 2, 48), &[0, 1], 0);
+    let at = (SlotId(0), Offset(0));
+    assert!(is_in_place(&one, Logical(8), &two, Logical(0), at, Sectors(8)));
+    assert!(!is_in_place(&one, Logical(7), &two, Logical(0), at, Sectors(8)));
+    assert!(!overwrites(&one, range(0, 7), &two, range(0, 7)));
+}
+
+/// A leg of a mirror that is not synced is not the truth, although it is one of the copies.
+#[test]
+fn a_stale_leg_is_not_in_its_place() {
+    let mut mirror = set(layout(Level::Raid1, 1, 2, 96), &[0, 1], 0);
+    let linear = set(layout(Level::Linear, 1, 1, 96), &[1], 0);
+    let at = (SlotId(0), Offset(0));
+    assert!(is_in_place(&mirror, Logical(96), &linear, Logical(0), at, Sectors(8)));
+    mirror.resync = Logical(4);
+    assert!(!is_in_place(&mirror, Logical(96), &linear, Logical(0), at, Sectors(8)));
+}
+
+type Place = (u8, u64);
+
+/// Every place that a set needs to read `live` with its redundancy.
+fn needed(of: &Set, live: Range) -> HashMap<Place, Option<u64>> {
+    let mut places = HashMap::new();
+    let layout = &of.layout;
+    let mut put = |slot: SlotId, offset: Offset, x: Option<u64>| {
+        let place = of.place(slot, offset);
+        places.insert((place.member.0, place.at.0), x);
+    };
+    if !layout.level.is_striped() {
+        for x in live.start.0..live.end.0 {
+            for slot in 0..layout.slots {
+                put(SlotId(slot), Offset(x), Some(x));
+            }
+        }
+        return places;
+    }
+    let mut row = layout.row(live.start);
+    while row * layout.stripe().0 < live.end.0 {
+        for within in 0..layout.chunk.0 {
+            let offset = Offset(row * layout.chunk.0 + within);
+            for index in 0..layout.data_slots() {
+                let x = row * layout.stripe().0 + index * layout.chunk.0 + within;
+                put(layout.data_slot(row, index), offset, Some(x));
+            }
+            if let Some(slot) = layout.parity_slot(row) {
+                put(slot, offset, None);
+            }
+        }
+        row += 1;
+    }
+    places
+}
+
+fn any_set() -> impl Strategy<Value = Set> {
+    let level = prop_oneof![Just(Level::Linear), Just(Level::Raid0), Just(Level::Raid1), Just(Level::Raid5)];
+    (level, 3u32..5, 0u64..20, 0u8..4).prop_map(|(level, chunk, start, turn)| {
+        let slots = if level == Level::Linear { 1 } else { level.min_slots().max(3) };
+        let members: Vec<u8> = (0..slots).map(|s| (s + turn) % 4).collect();
+        set(layout(level, 1 << chunk, slots, 96), &members, start)
+    })
+}
+
+proptest! {
+    /// It never says "free" of a piece that takes away something needed.
+    #[test]
+    fn nothing_needed_is_called_free(
+        source in any_set(),
+        target in any_set(),
+        from in any::<prop::sample::Index>(),
+        at in any::<prop::sample::Index>(),
+    ) {
+        let row = restripe_core::shape::common_row(&source.layout, &target.layout).0;
+        let end = 96;
+        let at = at.index(96usize.div_ceil(row as usize)) as u64;
+        let from = from.index(at as usize + 1) as u64;
+        let start = at * row;
+        let piece = range(start, (start + row).min(end));
+        let live = range(from * row, end);
+        let needed = needed(&source, live);
+        let mut hit = false;
+        for_each_write(&target, piece, |x, slot, offset, len| {
+            for i in 0..len.0 {
+                let place = target.place(slot, offset + Sectors(i));
+                let x = x.map(|x| x.0 + i);
+                let held = needed.get(&(place.member.0, place.at.0));
+                // Its own content in its own place may be written, or left.
+                let own = x.is_some_and(|x| x < end && held == Some(&Some(x)));
+                hit |= held.is_some() && !own;
+            }
+        });
+        if hit {
+            prop_assert!(overwrites(&source, live, &target, piece));
+        }
+        if needed.is_empty() {
+            prop_assert!(!overwrites(&source, live, &target, piece));
+        }
+    }
+}

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Plans carried out on bytes, against a plain array that holds the same volume.
+
+use proptest::prelude::*;
+use restripe_core::geometry::{Logical, MemberId, MemberMask, Offset, Range, Sectors};
+use restripe_core::layout::Level;
+use restripe_core::parity::{Reference, Xor};
+use restripe_core::placement::Set;
+use restripe_core::stripe::{
+    calculate, copies, mirror_plan, parity_pieces, parity_plan, plan_parity, plan_rebuild, plan_row, read, Buf,
+    Payload, Plan, Read, ScrubMode,
+};
+
+use super::sets::{layout, set};
+
+const SECTOR: usize = 512;
+
+struct Data(Vec<u8>);
+
+impl Payload for Data {
+    fn copy_to(&self, from: usize, to: &mut [u8]) {
+        to.copy_from_slice(&self.0[from..from + to.len()]);
+    }
+    fn copy_from(&mut self, to: usize, from: &[u8]) {
+        self.0[to..to + from.len()].copy_from_slice(from);
+    }
+}
+
+/// Members as byte arrays.
+struct Disks(Vec<Vec<u8>>);
+
+impl Disks {
+    fn at(&mut self, member: MemberId, at: u64, len: u64) -> &mut [u8] {
+        &mut self.0[usize::from(member.0)][at as usize * SECTOR..][..len as usize * SECTOR]
+    }
+
+    /// Carries out a plan; `base` is where its data begin in the request's, in sectors.
+    fn run(&mut self, plan: &Plan, data: &mut Data, base: u64) {
+        let mut scratch = vec![0xa5; plan.scratch().bytes() as usize];
+        for t in &plan.reads {
+            let Buf::Lane(lane, at) = t.buf else { panic!("plans read into scratch") };
+            let from = self.at(t.member, t.at.0, t.len.0).to_vec();
+            scratch[plan.scratch_at(lane, at)..][..from.len()].copy_from_slice(&from);
+        }
+        let mut part = Data(data.0[base as usize * SECTOR..].to_vec());
+        calculate(plan, &mut scratch, &mut part, &Reference);
+        data.0[base as usize * SECTOR..].copy_from_slice(&part.0);
+        for t in &plan.writes {
+            let len = t.len.bytes() as usize;
+            let from = match t.buf {
+                Buf::Lane(lane, at) => &scratch[plan.scratch_at(lane, at)..][..len],
+                Buf::Data(at) => &part.0[at.bytes() as usize..][..len],
+            };
+            self.at(t.member, t.at.0, t.len.0).copy_from_slice(from);
+        }
+    }
+
+    fn write(&mut self, set: &Set, alive: MemberMask, range: Range, data: &mut Data) {
+        if set.layout.level.has_parity() {
+            for piece in parity_pieces(set, alive, range).collect::<Vec<_>>() {
+                let plan = plan_parity(set, alive, &piece).expect("redundancy bears what is missing");
+                let inside = |at: u64| piece.lock(set).0 .0 <= at && at < piece.lock(set).1 .0;
+                assert!(plan.writes.iter().all(|t| inside(t.at.0 - START)), "a write outside the piece's lock");
+                self.run(&plan, data, 0);
+            }
+            return;
+        }
+        let mut x = range.start;
+        while x < range.end {
+            let (places, run) = copies(set, alive, x, range.end - x);
+            let from = (x - range.start).bytes() as usize;
+            for place in &places {
+                let part = data.0[from..from + run.bytes() as usize].to_vec();
+                self.at(place.member, place.at.0, run.0).copy_from_slice(&part);
+            }
+            x += run;
+        }
+    }
+
+    fn read(&mut self, set: &Set, alive: MemberMask, range: Range) -> Vec<u8> {
+        let mut data = Data(vec![0; range.len().bytes() as usize]);
+        let mut x = range.start;
+        while x < range.end {
+            let to = x - range.start;
+            x += match read(set, alive, x, range.end - x) {
+                Read::Direct(place) => {
+                    assert!(alive.has(place.member));
+                    let from = self.at(place.member, place.at.0, place.run.0).to_vec();
+                    data.copy_from(to.bytes() as usize, &from);
+                    place.run
+                }
+                Read::Rebuild(len) => {
+                    let plan = plan_rebuild(set, x, len, to);
+                    assert!(plan.reads.iter().all(|t| alive.has(t.member)));
+                    self.run(&plan, &mut data, 0);
+                    len
+                }
+                Read::Lost(len) => panic!("{} sectors are lost at {}", len.0, x.0),
+            };
+        }
+        data.0
+    }
+}
+
+const START: u64 = 3;
+
+fn disks(set: &Set) -> Disks {
+    let members = usize::from(set.layout.slots);
+    let len = (START + set.layout.slot_len.0) as usize * SECTOR;
+    Disks(vec![vec![0; len]; members])
+}
+
+fn any_set() -> impl Strategy<Value = Set> {
+    let level = prop_oneof![Just(Level::Raid0), Just(Level::Raid1), Just(Level::Raid5), Just(Level::Raid5)];
+    // Chunks longer than a band too.
+    (level, prop::sample::select(vec![8u64, 16, 256]), 0u8..3).prop_map(|(level, chunk, more)| {
+        let slots = level.min_slots() + more;
+        let members: Vec<u8> = (0..slots).collect();
+        set(layout(level, chunk, slots, chunk * 3), &members, START)
+    })
+}
+
+fn whole(set: &Set) -> MemberMask {
+    MemberMask((1 << set.layout.slots) - 1)
+}
+
+/// Whether every row's parity, or every copy, is true: told by plans that compare.
+fn is_true(disks: &mut Disks, set: &Set) -> bool {
+    let alive = whole(set);
+    let zero = |plan: &Plan, disks: &mut Disks, lanes: std::ops::Range<u16>| {
+        let mut scratch = vec![0; plan.scratch().bytes() as usize];
+        for t in &plan.reads {
+            let Buf::Lane(lane, at) = t.buf else { panic!("plans read into scratch") };
+            let from = disks.at(t.member, t.at.0, t.len.0).to_vec();
+            scratch[plan.scratch_at(lane, at)..][..from.len()].copy_from_slice(&from);
+        }
+        calculate(plan, &mut scratch, &mut Data(Vec::new()), &Reference);
+        let lane = plan.lane.bytes() as usize;
+        scratch[usize::from(lanes.start) * lane..usize::from(lanes.end) * lane].iter().all(|b| *b == 0)
+    };
+    match set.layout.level {
+        Level::Raid5 => (0..set.layout.slot_len.0).step_by(8).all(|offset| {
+            let plan = parity_plan(set, alive, Offset(offset), Sectors(8), ScrubMode::Check).expect("all are there");
+            zero(&plan, disks, plan.lanes - 1..plan.lanes)
+        }),
+        Level::Raid1 => {
+            let len = set.layout.slot_len;
+            let plan = mirror_plan(set, alive, Logical(0), len, ScrubMode::Check).expect("all are there");
+            zero(&plan, disks, 1..plan.lanes)
+        }
+        _ => true,
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Step {
+    start: prop::sample::Index,
+    len: u64,
+    fill: u8,
+    /// A member that goes missing from here on, where redundancy bears it.
+    lose: Option<u8>,
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let lose = prop_oneof![6 => Just(None), 1 => (0u8..8).prop_map(Some)];
+    (any::<prop::sample::Index>(), 1u64..80, any::<u8>(), lose)
+        .prop_map(|(start, len, fill, lose)| Step { start, len, fill, lose })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Any writes, then any reads, whole or short of a member: the same as a plain array;
+    /// and as long as nobody is missing, copies and parity are true after every write.
+    #[test]
+    fn a_set_is_an_array(of in any_set(), steps in prop::collection::vec(any_step(), 1..12)) {
+        let mut disks = disks(&of);
+        let size = of.layout.capacity().0;
+        let mut model = vec![0u8; size as usize * SECTOR];
+        let mut alive = whole(&of);
+        for (n, step) in steps.iter().enumerate() {
+            if let Some(lost) = step.lose {
+                let mut less = alive;
+                less.remove(MemberId(lost % of.layout.slots));
+                if of.survives(less) {
+                    alive = less;
+                }
+            }
+            let start = step.start.index(size as usize) as u64;
+            let end = (start + step.len).min(size);
+            let range = Range::new(Logical(start), Logical(end));
+            let mut data = Data((0..range.len().bytes()).map(|i| step.fill ^ (i / 97) as u8 ^ n as u8).collect());
+            model[start as usize * SECTOR..end as usize * SECTOR].copy_from_slice(&data.0);
+            disks.write(&of, alive, range, &mut data);
+            if alive == whole(&of) {
+                prop_assert!(is_true(&mut disks, &of));
+            }
+        }
+        let all = Range::new(Logical(0), Logical(size));
+        prop_assert!(disks.read(&of, alive, all) == model);
+        // Without any one more that it can do without.
+        for member in alive.iter() {
+            let mut less = alive;
+            less.remove(member);
+            if of.survives(less) {
+                prop_assert!(disks.read(&of, less, all) == model);
+            }
+        }
+    }
+
+    /// Behind the resync cursor parity is not relied on: whatever it was, a write leaves the rows it
+    /// touches true where it covers them, and never reads the old parity.
+    #[test]
+    fn stale_parity_is_not_read(start in 0u64..40, len in 1u64..40) {
+        let mut of = set(layout(Level::Raid5, 8, 3, 40), &[0, 1, 2], START);
+        of.resync = Logical(0);
+        let range = Range::new(Logical(start), Logical(start + len));
+        for piece in parity_pieces(&of, whole(&of), range) {
+            let plan = plan_parity(&of, whole(&of), &piece).expect("all are there");
+            let parity = of.layout.parity_slot(piece.row).expect("it has parity");
+            prop_assert!(plan.reads.iter().all(|t| t.member != MemberId(parity.0)));
+        }
+    }
+
+    /// Resync makes any garbage true, and does not touch what reads return.
+    #[test]
+    fn resync_makes_true(level in prop::sample::select(vec![Level::Raid1, Level::Raid5]), seed in any::<u64>()) {
+        let of = set(layout(level, 8, 3, 24), &[0, 1, 2], START);
+        let mut disks = disks(&of);
+        let mut state = seed | 1;
+        for byte in disks.0.iter_mut().flatten() {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            *byte = (state >> 56) as u8;
+        }
+        let all = Range::new(Logical(0), Logical(of.layout.capacity().0));
+        let before = disks.read(&of, whole(&of), all);
+        prop_assert!(!is_true(&mut disks, &of));
+        let plans: Vec<Plan> = match level {
+            Level::Raid5 => (0..3)
+                .filter_map(|row| parity_plan(&of, whole(&of), Offset(row * 8), Sectors(8), ScrubMode::Resync))
+                .collect(),
+            _ => mirror_plan(&of, whole(&of), Logical(0), Sectors(24), ScrubMode::Resync).into_iter().collect(),
+        };
+        for plan in &plans {
+            disks.run(plan, &mut Data(Vec::new()), 0);
+        }
+        prop_assert!(is_true(&mut disks, &of));
+        prop_assert!(disks.read(&of, whole(&of), all) == before);
+    }
+
+    /// The mover's rows: what is written is what reads return, zero padding and parity included.
+    #[test]
+    fn rows_are_whole(level in prop::sample::select(vec![Level::Raid0, Level::Raid5]), row in 0u64..3, fill in any::<u8>()) {
+        let of = set(layout(level, 8, 3, 24), &[0, 1, 2], START);
+        let mut disks = disks(&of);
+        let data = of.layout.data_slots();
+        let plan = plan_row(&of, whole(&of), row, data as u16, |_, _| false);
+        let stripe = of.layout.stripe();
+        let content: Vec<u8> = (0..stripe.bytes()).map(|i| fill ^ (i / 300) as u8).collect();
+        let mut scratch = vec![0; plan.scratch().bytes() as usize];
+        scratch[..content.len()].copy_from_slice(&content);
+        calculate(&plan, &mut scratch, &mut Data(Vec::new()), &Reference);
+        for t in &plan.writes {
+            let Buf::Lane(lane, at) = t.buf else { panic!("rows are written from lanes") };
+            let from = scratch[plan.scratch_at(lane, at)..][..t.len.bytes() as usize].to_vec();
+            disks.at(t.member, t.at.0, t.len.0).copy_from_slice(&from);
+        }
+        let range = Range::new(Logical(row * stripe.0), Logical((row + 1) * stripe.0));
+        prop_assert!(disks.read(&of, whole(&of), range) == content);
+        prop_assert!(is_true(&mut disks, &of));
+        let kept = plan_row(&of, whole(&of), row, data as u16, |_, slot| slot == of.layout.data_slot(row, 0));
+        prop_assert_eq!(kept.writes.len() + 1, plan.writes.len());
+    }
+}
+
+#[test]
+fn two_missing_are_too_many_for_parity() {
+    let of = set(layout(Level::Raid5, 8, 4, 24), &[0, 1, 2, 3], START);
+    let alive = MemberMask(0b1100);
+    assert!(!of.survives(alive));
+    let range = Range::new(Logical(0), Logical(24));
+    assert!(parity_pieces(&of, alive, range).any(|piece| plan_parity(&of, alive, &piece).is_none()));
+    assert!(matches!(read(&of, alive, Logical(0), Sectors(8)), Read::Lost(_)));
+}
+
+#[test]
+fn fewest_transfers() {
+    let of = set(layout(Level::Raid5, 8, 6, 24), &[0, 1, 2, 3, 4, 5], START);
+    let reads = |start, end| {
+        let range = Range::new(Logical(start), Logical(end));
+        let piece = parity_pieces(&of, whole(&of), range).next().expect("there is one");
+        let plan = plan_parity(&of, whole(&of), &piece).expect("all are there");
+        (plan.reads.len(), plan.writes.len())
+    };
+    // One chunk of five: read it and the parity.
+    assert_eq!(reads(0, 8), (2, 2));
+    // Four of five: read the fifth.
+    assert_eq!(reads(0, 32), (1, 5));
+    // The whole row: nothing.
+    assert_eq!(reads(0, 40), (0, 6));
+}
+
+#[test]
+fn xor_is_its_own_inverse() {
+    let mut a = [7u8; 512];
+    Reference.xor(&mut a, &[&[5; 512], &[9; 512], &[5; 512], &[9; 512]]);
+    assert_eq!(a, [7; 512]);
+}
