@@ -14,6 +14,7 @@ macro_rules! scenarios {
 
 scenarios! {
     bad_input
+    control_files
     control_fuzz
     harness_boot
     harness_content
@@ -22,4 +23,5 @@ scenarios! {
     migrate_raid0_xfs
     migrate_raid1_ext4
     migrate_raid5_ext4
+    volumes
 }
