@@ -57,29 +57,51 @@ pub struct Cost {
 
 impl Cost {
     fn new(level: &'static str, members: usize, work: &Work, md: u64, restripe: u64) -> Self {
-        let mark = if level == "raid5" && !work.reads() { 1.0 } else { 1.2 };
+        let mark = if level == "raid5" && !work.reads() {
+            1.0
+        } else {
+            1.2
+        };
         let ratio = restripe as f64 / md as f64;
-        Self { level, members, work: work.name, md, restripe, ratio, mark, met: ratio <= mark }
+        Self {
+            level,
+            members,
+            work: work.name,
+            md,
+            restripe,
+            ratio,
+            mark,
+            met: ratio <= mark,
+        }
     }
 }
 
 /// Counts what the filter lets through.
 pub fn measure(setting: &Setting) -> Result<Costs> {
     let mut costs = Costs::default();
-    let wanted: Vec<_> = LEVELS.iter().map(|&(level, members)| (level, members, works(setting, level))).collect();
+    let wanted: Vec<_> = LEVELS
+        .iter()
+        .map(|&(level, members)| (level, members, works(setting, level)))
+        .collect();
     if wanted.iter().all(|(_, _, works)| works.is_empty()) {
         return Ok(costs);
     }
-    setting.progress.say("the cost of an I/O: booting one CPU whose clock counts instructions");
+    setting
+        .progress
+        .say("the cost of an I/O: booting one CPU whose clock counts instructions");
     let vm = boot(setting)?;
     fill(&vm, &disk(2 * DISKS_EACH))?;
     for work in WORKS {
         let instructions = work.instructions(&vm, &disk(2 * DISKS_EACH))?;
-        costs.floor.push(Floor { work: work.name, instructions });
+        costs.floor.push(Floor {
+            work: work.name,
+            instructions,
+        });
     }
     for (level, members, works) in wanted {
         if !works.is_empty() {
-            of_level(setting, &vm, level, members, &works, &mut costs.rows).with_context(|| format!("count the cost of {level}"))?;
+            of_level(setting, &vm, level, members, &works, &mut costs.rows)
+                .with_context(|| format!("count the cost of {level}"))?;
         }
     }
     setting.end(LOG, vm)?;
@@ -87,7 +109,10 @@ pub fn measure(setting: &Setting) -> Result<Costs> {
 }
 
 fn works(setting: &Setting, level: &str) -> Vec<Work> {
-    WORKS.into_iter().filter(|work| setting.wants(&format!("{level}/{}", work.name))).collect()
+    WORKS
+        .into_iter()
+        .filter(|work| setting.wants(&format!("{level}/{}", work.name)))
+        .collect()
 }
 
 fn boot(setting: &Setting) -> Result<Vm> {
@@ -99,7 +124,11 @@ fn boot(setting: &Setting) -> Result<Vm> {
         disks: Vec::new(),
         memory: MEMORY,
         cpus: 1,
-        append: format!("brd.rd_nr={} brd.rd_size={}", 2 * DISKS_EACH + 1, DISK << 10),
+        append: format!(
+            "brd.rd_nr={} brd.rd_size={}",
+            2 * DISKS_EACH + 1,
+            DISK << 10
+        ),
     };
     setting.boot(LOG, &machine)
 }
@@ -128,12 +157,24 @@ fn of_level(
     fill(vm, MD)?;
     // The RAM disks hold what the level before has left.
     let chunk = if level == "raid1" { "" } else { "chunk=65536 " };
-    vm.must("create", &format!("level={level} {chunk}members={} assume_clean=1 force=1 name={VOLUME}", of_restripe.join(",")))?;
+    vm.must(
+        "create",
+        &format!(
+            "level={level} {chunk}members={} assume_clean=1 force=1 name={VOLUME}",
+            of_restripe.join(",")
+        ),
+    )?;
     let volume = format!("/dev/{VOLUME}");
     fill(vm, &volume)?;
 
     for work in works {
-        let cost = Cost::new(level, members, work, work.instructions(vm, MD)?, work.instructions(vm, &volume)?);
+        let cost = Cost::new(
+            level,
+            members,
+            work,
+            work.instructions(vm, MD)?,
+            work.instructions(vm, &volume)?,
+        );
         setting.progress.say(&format!(
             "{level} over {members}, {}: md {}, restripe {} instructions, ratio {:.2}",
             work.name, cost.md, cost.restripe, cost.ratio

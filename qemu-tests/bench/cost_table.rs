@@ -15,10 +15,21 @@ Guest instructions for one I/O, fio and system call included; RAM disks, one CPU
 pub fn markdown(costs: &Costs) -> String {
     let mut page = HEAD.to_owned();
     for (row, floor) in costs.with_floor() {
-        let Cost { level, members, work, md, restripe, ratio, mark, met } = row;
+        let Cost {
+            level,
+            members,
+            work,
+            md,
+            restripe,
+            ratio,
+            mark,
+            met,
+        } = row;
         let (md, restripe, floor) = (grouped(*md), grouped(*restripe), grouped(floor));
         let (work, verdict) = (work.replace('-', " "), verdict(*met));
-        page += &format!("| {work} | {level} ({members}) | {floor} | {md} | {restripe} | {ratio:.2} | {mark:.1} | {verdict} |\n");
+        page += &format!(
+            "| {work} | {level} ({members}) | {floor} | {md} | {restripe} | {ratio:.2} | {mark:.1} | {verdict} |\n"
+        );
     }
     page
 }
@@ -28,7 +39,7 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -42,6 +53,9 @@ mod tests {
 
     #[test]
     fn thousands() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(
+            [0, 999, 1000, 1_234_567].map(grouped),
+            ["0", "999", "1,000", "1,234,567"]
+        );
     }
 }

@@ -37,7 +37,10 @@ pub struct Feel {
 
 pub fn now(vm: &Vm) -> Result<Moment> {
     let said = vm.ok("echo ${EPOCHREALTIME/[.,]/}")?;
-    let microseconds: u64 = said.trim().parse().with_context(|| format!("the guest's clock says {said:?}"))?;
+    let microseconds: u64 = said
+        .trim()
+        .parse()
+        .with_context(|| format!("the guest's clock says {said:?}"))?;
     Ok(microseconds / 1000)
 }
 
@@ -55,7 +58,11 @@ impl Load {
         let stat = format!("/sys/block/{}/stat", device.trim_start_matches("/dev/"));
         // Its fields 1 and 5: reads and writes that have ended. Some for fio to have begun, and for the device's making.
         vm.wait_attr(&stat, |text| {
-            let field = |n| text.split_whitespace().nth(n).and_then(|word| word.parse::<u32>().ok());
+            let field = |n| {
+                text.split_whitespace()
+                    .nth(n)
+                    .and_then(|word| word.parse::<u32>().ok())
+            };
             field(4) > Some(WRITES)
         })?;
         let begin = now(vm)?;
@@ -99,10 +106,18 @@ fn parse(log: &str) -> Result<Vec<Sample>> {
 impl Feel {
     fn in_time([reads, writes]: &[Vec<Sample>; 2], time: &Range<Moment>) -> Result<Self> {
         let within = |samples: &[Sample]| -> Vec<u64> {
-            samples.iter().filter(|(at, _)| time.contains(at)).map(|&(_, took)| took).collect()
+            samples
+                .iter()
+                .filter(|(at, _)| time.contains(at))
+                .map(|&(_, took)| took)
+                .collect()
         };
         let (mut reads, mut writes) = (within(reads), within(writes));
-        ensure!(!reads.is_empty() && !writes.is_empty(), "the load did nothing in {} ms", time.end - time.start);
+        ensure!(
+            !reads.is_empty() && !writes.is_empty(),
+            "the load did nothing in {} ms",
+            time.end - time.start
+        );
         reads.sort_unstable();
         writes.sort_unstable();
         Ok(Self {
@@ -135,10 +150,18 @@ mod tests {
 
     #[test]
     fn only_what_ended_in_the_time_counts() {
-        let log = parse("1000, 5000, 0, 4096, 0\n2000, 9000, 0, 4096, 0\n3000, 700000, 0, 4096, 0\n").unwrap();
+        let log =
+            parse("1000, 5000, 0, 4096, 0\n2000, 9000, 0, 4096, 0\n3000, 700000, 0, 4096, 0\n")
+                .unwrap();
         let feel = Feel::in_time(&[log.clone(), log[1..].to_vec()], &(1000..3000)).unwrap();
-        assert_eq!((feel.reads, feel.read_p99_us, feel.read_longest_us), (2, 9, 9));
-        assert_eq!((feel.writes, feel.write_p99_us, feel.write_longest_us), (1, 9, 9));
+        assert_eq!(
+            (feel.reads, feel.read_p99_us, feel.read_longest_us),
+            (2, 9, 9)
+        );
+        assert_eq!(
+            (feel.writes, feel.write_p99_us, feel.write_longest_us),
+            (1, 9, 9)
+        );
         assert!(Feel::in_time(&[log.clone(), log], &(5000..6000)).is_err());
         assert!(parse("1000; 5000").is_err());
     }

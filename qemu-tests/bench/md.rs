@@ -17,6 +17,9 @@ pub fn create(vm: &Vm, device: &str, level: &str, members: &[String]) -> Result<
 
 /// Ends an array and forgets it.
 pub fn stop(vm: &Vm, device: &str, members: &[String]) -> Result<()> {
-    vm.ok(&format!("mdadm --stop --quiet {device}; mdadm --zero-superblock {}", members.join(" ")))?;
+    vm.ok(&format!(
+        "mdadm --stop --quiet {device}; mdadm --zero-superblock {}",
+        members.join(" ")
+    ))?;
     Ok(())
 }

@@ -63,11 +63,27 @@ pub fn measure(setting: &Setting) -> Result<Option<Migration>> {
     if !setting.wants("migration") {
         return Ok(None);
     }
-    setting.progress.say("one disk to a RAID5 over three: booting");
+    setting
+        .progress
+        .say("one disk to a RAID5 over three: booting");
     let vm = boot(setting)?;
-    let md = way(setting, &vm, "md", ["/dev/vda", "/dev/vdb", "/dev/vdc"], begin_md, through_md)?;
+    let md = way(
+        setting,
+        &vm,
+        "md",
+        ["/dev/vda", "/dev/vdb", "/dev/vdc"],
+        begin_md,
+        through_md,
+    )?;
     vm.ok(&format!("mdadm --stop --quiet /dev/{MD}"))?;
-    let restripe = way(setting, &vm, "restripe", ["/dev/vdd", "/dev/vde", "/dev/vdf"], begin_restripe, through_restripe)?;
+    let restripe = way(
+        setting,
+        &vm,
+        "restripe",
+        ["/dev/vdd", "/dev/vde", "/dev/vdf"],
+        begin_restripe,
+        through_restripe,
+    )?;
     vm.wait_volume(VOLUME, "sync_action", |action| action == "idle")?;
     vm.must("stop", &format!("name={VOLUME}"))?;
     setting.end(LOG, vm)?;
@@ -107,6 +123,9 @@ fn boot(setting: &Setting) -> Result<Vm> {
 
 type Disks = [&'static str; 3];
 
+/// When each step of a way ended.
+type Ends = Vec<(&'static str, Moment)>;
+
 /// The same for both: a load on a lone disk, and then the way.
 fn way(
     setting: &Setting,
@@ -114,19 +133,30 @@ fn way(
     whose: &str,
     disks: Disks,
     begin: fn(&Vm, Disks) -> Result<String>,
-    through: fn(&Vm, Disks) -> Result<Vec<(&'static str, Moment)>>,
+    through: fn(&Vm, Disks) -> Result<Ends>,
 ) -> Result<Way> {
     let work = || -> Result<Way> {
         let device = begin(vm, disks)?;
-        setting.progress.say(&format!("{whose}: a light load on a lone disk"));
+        setting
+            .progress
+            .say(&format!("{whose}: a light load on a lone disk"));
         let (load, before) = Load::start(vm, &device, DATA)?;
-        setting.progress.say(&format!("{whose}: on the way to a RAID5 over three"));
+        setting
+            .progress
+            .say(&format!("{whose}: on the way to a RAID5 over three"));
         let start = now(vm)?;
         let steps = through(vm, disks)?;
         let during = start..steps.last().context("a way has steps")?.1;
         let [before, during_feel] = load.end(vm, [before, during.clone()])?;
-        let way = Way { seconds: seconds(&during), steps: each(start, &steps), before, during: during_feel };
-        setting.progress.say(&format!("{whose}: {:.2} s", way.seconds));
+        let way = Way {
+            seconds: seconds(&during),
+            steps: each(start, &steps),
+            before,
+            during: during_feel,
+        };
+        setting
+            .progress
+            .say(&format!("{whose}: {:.2} s", way.seconds));
         Ok(way)
     };
     work().with_context(|| format!("the way of {whose}"))
@@ -139,7 +169,10 @@ fn seconds(time: &Range<Moment>) -> f64 {
 fn each(mut start: Moment, ends: &[(&'static str, Moment)]) -> Vec<Step> {
     let mut steps = Vec::new();
     for &(name, end) in ends {
-        steps.push(Step { name, seconds: seconds(&(start..end)) });
+        steps.push(Step {
+            name,
+            seconds: seconds(&(start..end)),
+        });
         start = end;
     }
     steps
@@ -147,7 +180,9 @@ fn each(mut start: Moment, ends: &[(&'static str, Moment)]) -> Vec<Step> {
 
 /// md can't take a disk as it is, so it starts from a mirror of which one half is missing.
 fn begin_md(vm: &Vm, [first, _, _]: Disks) -> Result<String> {
-    vm.ok("echo 2000000 | tee /proc/sys/dev/raid/speed_limit_min /proc/sys/dev/raid/speed_limit_max")?;
+    vm.ok(
+        "echo 2000000 | tee /proc/sys/dev/raid/speed_limit_min /proc/sys/dev/raid/speed_limit_max",
+    )?;
     vm.ok(&format!(
         "mdadm --create /dev/{MD} --run --quiet --metadata=1.2 --level=1 --raid-devices=2 --bitmap=none --size={} {first} missing",
         DATA >> 10
@@ -155,13 +190,15 @@ fn begin_md(vm: &Vm, [first, _, _]: Disks) -> Result<String> {
     Ok(format!("/dev/{MD}"))
 }
 
-fn through_md(vm: &Vm, [_, second, third]: Disks) -> Result<Vec<(&'static str, Moment)>> {
+fn through_md(vm: &Vm, [_, second, third]: Disks) -> Result<Ends> {
     let attr = |name: &str| format!("/sys/block/{MD}/md/{name}");
     vm.ok(&format!("mdadm /dev/{MD} --quiet --add {second}"))?;
     vm.wait_attr(&attr("degraded"), |text| text == "0")?;
     vm.wait_attr(&attr("sync_action"), |text| text == "idle")?;
     let mirrored = now(vm)?;
-    vm.ok(&format!("mdadm --grow /dev/{MD} --level=5 && mdadm --grow /dev/{MD} --raid-devices=3 --add {third}"))?;
+    vm.ok(&format!(
+        "mdadm --grow /dev/{MD} --level=5 && mdadm --grow /dev/{MD} --raid-devices=3 --add {third}"
+    ))?;
     vm.wait_attr(&attr("reshape_position"), |text| text == "none")?;
     vm.wait_attr(&attr("sync_action"), |text| text == "idle")?;
     let reshaped = now(vm)?;
@@ -175,11 +212,18 @@ fn begin_restripe(vm: &Vm, [first, _, _]: Disks) -> Result<String> {
     Ok(format!("/dev/{VOLUME}"))
 }
 
-fn through_restripe(vm: &Vm, [_, second, third]: Disks) -> Result<Vec<(&'static str, Moment)>> {
-    vm.must_set(VOLUME, "migrate", &format!("level=raid5 chunk=65536 add={second},{third}"))?;
+fn through_restripe(vm: &Vm, [_, second, third]: Disks) -> Result<Ends> {
+    vm.must_set(
+        VOLUME,
+        "migrate",
+        &format!("level=raid5 chunk=65536 add={second},{third}"),
+    )?;
     vm.wait_migrated(VOLUME)?;
     let migrated = now(vm)?;
     let (level, disks) = (vm.attr(VOLUME, "level")?, vm.number(VOLUME, "raid_disks")?);
-    ensure!((&*level, disks) == ("raid5", 3), "the volume is {level} over {disks} disks");
+    ensure!(
+        (&*level, disks) == ("raid5", 3),
+        "the volume is {level} over {disks} disks"
+    );
     Ok(vec![("migrate", migrated)])
 }

@@ -6,8 +6,22 @@ use super::migration::{Migration, Way};
 use super::report::verdict;
 
 pub fn markdown(migration: &Migration, machine: &str) -> String {
-    let Migration { disk_bytes, data_bytes, bytes_per_second, limit_seconds, md, restripe, share, mark, met } = migration;
-    let steps: Vec<_> = md.steps.iter().map(|step| format!("{} {:.1} s", step.name, step.seconds)).collect();
+    let Migration {
+        disk_bytes,
+        data_bytes,
+        bytes_per_second,
+        limit_seconds,
+        md,
+        restripe,
+        share,
+        mark,
+        met,
+    } = migration;
+    let steps: Vec<_> = md
+        .steps
+        .iter()
+        .map(|step| format!("{} {:.1} s", step.name, step.seconds))
+        .collect();
     format!(
         "
 ## One disk to a RAID5 over three
@@ -33,7 +47,12 @@ Mark for restripe: limit / time at least {mark}: {share:.2}, {}.
 }
 
 fn row(whose: &str, limit: f64, way: &Way) -> String {
-    let Way { seconds, before, during, .. } = way;
+    let Way {
+        seconds,
+        before,
+        during,
+        ..
+    } = way;
     let ms = |us: u64| us as f64 / 1000.0;
     format!(
         "| {whose} | {seconds:.2} s | {:.2} | {:.1} / {:.1} ms | {:.1} / {:.1} ms | {:.1} / {:.1} ms |\n",

@@ -68,7 +68,11 @@ impl Setting<'_> {
         vm.shutdown()?;
         let log = console::read(&self.log(name));
         let splats = console::splats(&log);
-        ensure!(splats.is_empty(), "the guest's kernel was in trouble:\n{}", splats.join("\n"));
+        ensure!(
+            splats.is_empty(),
+            "the guest's kernel was in trouble:\n{}",
+            splats.join("\n")
+        );
         Ok(())
     }
 
@@ -79,12 +83,23 @@ impl Setting<'_> {
 
 /// Takes the figures whose names hold `filter`; true if all could be taken.
 pub fn run(filter: &str) -> Result<bool> {
-    let progress = Progress { begun: Instant::now() };
+    let progress = Progress {
+        begun: Instant::now(),
+    };
     progress.say("getting ready: kernel, module, guest system");
     let bench = Bench::set_up(Flavour::Lean)?;
-    ensure!(bench.kernel.module.is_some(), "there is no restripe.ko to measure: RESTRIPE_KERNEL needs RESTRIPE_MODULE beside it");
+    ensure!(
+        bench.kernel.module.is_some(),
+        "there is no restripe.ko to measure: RESTRIPE_KERNEL needs RESTRIPE_MODULE beside it"
+    );
     let runs = Runs::new()?;
-    let setting = Setting { bench: &bench, dir: &runs.dir, progress: &progress, filter, release: OnceCell::new() };
+    let setting = Setting {
+        bench: &bench,
+        dir: &runs.dir,
+        progress: &progress,
+        filter,
+        release: OnceCell::new(),
+    };
     let report = measure(&setting);
     let logs = runs.dir.clone();
     runs.end(usize::from(report.is_err()))?;

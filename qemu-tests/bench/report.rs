@@ -47,7 +47,18 @@ pub struct About {
 impl About {
     pub fn gather(setting: &Setting) -> Result<Self> {
         Ok(Self {
-            revision: said("git", &["-C", &checkout().to_string_lossy(), "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"])?,
+            revision: said(
+                "git",
+                &[
+                    "-C",
+                    &checkout().to_string_lossy(),
+                    "describe",
+                    "--always",
+                    "--abbrev=12",
+                    "--dirty",
+                    "--exclude=*",
+                ],
+            )?,
             kernel: setting.release.get().cloned().unwrap_or_default(),
             qemu: said(QEMU, &["--version"])?,
             accelerator: setting.bench.accel.option(),
@@ -58,13 +69,25 @@ impl About {
 
 /// The first line that a program prints.
 fn said(program: &str, words: &[&str]) -> Result<String> {
-    let output = Command::new(program).args(words).output().with_context(|| format!("run {program}"))?;
-    Ok(String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or("unknown").to_owned())
+    let output = Command::new(program)
+        .args(words)
+        .output()
+        .with_context(|| format!("run {program}"))?;
+    Ok(String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .next()
+        .unwrap_or("unknown")
+        .to_owned())
 }
 
 impl Report {
     pub fn new(about: About, costs: Costs, migration: Option<Migration>) -> Self {
-        Self { schema: SCHEMA, about, costs, migration }
+        Self {
+            schema: SCHEMA,
+            about,
+            costs,
+            migration,
+        }
     }
 
     /// Writes `bench.json` and `bench.md`; gives the latter's text.
@@ -79,13 +102,23 @@ impl Report {
     }
 
     fn markdown(&self) -> String {
-        let About { revision, kernel, qemu, accelerator, host_cpus } = &self.about;
-        let mut page = format!("# restripe beside md\n\nrestripe {revision}, Linux {kernel}, {qemu}.\n");
+        let About {
+            revision,
+            kernel,
+            qemu,
+            accelerator,
+            host_cpus,
+        } = &self.about;
+        let mut page =
+            format!("# restripe beside md\n\nrestripe {revision}, Linux {kernel}, {qemu}.\n");
         if !self.costs.rows.is_empty() {
             page += &cost_table::markdown(&self.costs);
         }
         if let Some(migration) = &self.migration {
-            page += &migration_table::markdown(migration, &format!("{accelerator}, {host_cpus} host CPUs"));
+            page += &migration_table::markdown(
+                migration,
+                &format!("{accelerator}, {host_cpus} host CPUs"),
+            );
         }
         page
     }
