@@ -380,7 +380,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     fn pump(&mut self) {
         // What one part does may let the other go on.
         while !self.stopped {
-            let before = self.out.len();
+            // That a commit is needed is all that the mover may have to say.
+            let before = (self.out.len(), self.need_commit);
             if self.control.alive() {
                 self.pump_control();
                 self.pump_jobs();
@@ -388,7 +389,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 self.stopped = true;
                 self.emit(Intent::Stopped);
             }
-            if self.out.len() == before {
+            if (self.out.len(), self.need_commit) == before {
                 return;
             }
         }
