@@ -102,10 +102,19 @@ void restripe_bio_zero(struct bio *bio, unsigned int skip, unsigned int bytes)
 	}
 }
 
+struct blk_plug *restripe_plug_hide(void)
+{
+	struct blk_plug *outer = current->plug;
+
+	/* A task that is marked as having a time cached is taken to have a plug to forget it from, whenever it loses the CPU. */
+	blk_plug_invalidate_ts();
+	current->plug = NULL;
+	return outer;
+}
+
 void restripe_plug_begin(struct restripe_plug *plug)
 {
-	plug->outer = current->plug;
-	current->plug = NULL;
+	plug->outer = restripe_plug_hide();
 	blk_start_plug(&plug->plug);
 }
 
@@ -113,14 +122,6 @@ void restripe_plug_end(struct restripe_plug *plug)
 {
 	blk_finish_plug(&plug->plug);
 	current->plug = plug->outer;
-}
-
-struct blk_plug *restripe_plug_hide(void)
-{
-	struct blk_plug *outer = current->plug;
-
-	current->plug = NULL;
-	return outer;
 }
 
 void restripe_plug_show(struct blk_plug *outer)
