@@ -121,7 +121,10 @@ impl Map {
             if range.len() <= first.run {
                 return Some((first.offset.0, first.offset.0 + range.len().0));
             }
-            return Some((layout.row_offset(range.start).0, layout.used_below(range.end).0));
+            return Some((
+                layout.row_offset(range.start).0,
+                layout.used_below(range.end).0,
+            ));
         }
         layout
             .level

@@ -57,27 +57,52 @@ pub enum Event {
     /// Time has passed.
     Tick,
     /// Answers `Lock`.
-    Locked { job: u8 },
+    Locked {
+        job: u8,
+    },
     /// Answers `Load` and `LoadStash`; `failed`: members that could not be read.
-    Loaded { job: u8, failed: MemberMask },
+    Loaded {
+        job: u8,
+        failed: MemberMask,
+    },
     /// Answers `StashData` and `StashHeader`.
-    Stashed { job: u8, failed: MemberMask },
+    Stashed {
+        job: u8,
+        failed: MemberMask,
+    },
     /// Answers `Store`.
-    Stored { job: u8, failed: MemberMask },
+    Stored {
+        job: u8,
+        failed: MemberMask,
+    },
     /// Answers `Scrub`.
-    Scrubbed { job: u8, failed: MemberMask },
+    Scrubbed {
+        job: u8,
+        failed: MemberMask,
+    },
     /// A check found copies or parity that differ in this range; before the `Scrubbed` of its piece.
-    Mismatch { range: Range },
+    Mismatch {
+        range: Range,
+    },
     /// Answers `Flush`.
-    Flushed { who: Who, failed: MemberMask },
+    Flushed {
+        who: Who,
+        failed: MemberMask,
+    },
     /// Answers `Commit`.
-    Committed { failed: MemberMask },
+    Committed {
+        failed: MemberMask,
+    },
     /// Answers `Drain`.
-    Drained { who: Who },
+    Drained {
+        who: Who,
+    },
     /// A write met a map that is clean.
     WantActive,
     /// A request failed at these members; it waits for a `Settle`.
-    Faulted { members: MemberMask },
+    Faulted {
+        members: MemberMask,
+    },
     /// No write for a while: the superblock may say clean.
     Quiet,
     /// The user's `pause` and `resume`.
@@ -105,16 +130,34 @@ pub enum Intent {
     /// Read `range` at the source into the job's buffer, zeroes behind the volume's end.
     Load { job: u8, range: Range },
     /// Read a stashed window into the job's buffer: from the first of `members` whose data crc is right.
-    LoadStash { job: u8, members: MemberMask, header: StashHeader },
+    LoadStash {
+        job: u8,
+        members: MemberMask,
+        header: StashHeader,
+    },
     /// Write the buffer to the stash of each of `members`.
-    StashData { job: u8, members: MemberMask, range: Range },
+    StashData {
+        job: u8,
+        members: MemberMask,
+        range: Range,
+    },
     /// Write the header to the stash of each of `members`; the executor adds the data's crc.
-    StashHeader { job: u8, members: MemberMask, number: u64, range: Range },
+    StashHeader {
+        job: u8,
+        members: MemberMask,
+        number: u64,
+        range: Range,
+    },
     /// Write the buffer to the target in whole rows, parity too, but not what
     /// [`footprint::is_in_place`](crate::footprint::is_in_place) says lies in its place already.
     Store { job: u8, range: Range },
     /// Resync, check or repair `range` (whole rows) of a set.
-    Scrub { job: u8, which: Which, range: Range, kind: ScrubKind },
+    Scrub {
+        job: u8,
+        which: Which,
+        range: Range,
+        kind: ScrubKind,
+    },
     /// Flush these members' caches.
     Flush { who: Who, members: MemberMask },
     /// Write [`Engine::superblock`] to each of these members, into the slot that
@@ -172,6 +215,8 @@ enum JobState {
     Done,
     /// The window is rewritten; the next commit retires its stash.
     Retiring,
+    /// Given up before it was rewritten: its range is let go when its stash's number is durably retired.
+    Recanting,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -179,6 +224,8 @@ struct Job {
     kind: Kind,
     state: JobState,
     range: Range,
+    /// Members that were alive when its transfers were last asked for.
+    alive: MemberMask,
 }
 
 /// The state of a volume's background work. `S` is where a superblock lives: a box.
@@ -270,10 +317,19 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// Begins: loads the stash if there is one, makes the superblock durable, says `Ready`.
     pub fn start(&mut self) {
         if let Some(header) = self.stash {
-            let members = self.stash_members() & self.map.alive;
+            let members = self.map.flush_members();
             let range = header.range;
-            self.jobs[0] = Job { kind: Kind::Window, state: JobState::Loading, range };
-            self.emit(Intent::LoadStash { job: 0, members, header });
+            self.jobs[0] = Job {
+                kind: Kind::Window,
+                state: JobState::Loading,
+                range,
+                alive: members,
+            };
+            self.emit(Intent::LoadStash {
+                job: 0,
+                members,
+                header,
+            });
             return;
         }
         self.start_control();
@@ -300,8 +356,14 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             Event::Stored { job, failed } => self.stored(job, failed),
             Event::Scrubbed { job, failed } => self.scrubbed(job, failed),
             Event::Mismatch { range } => self.mismatch(range),
-            Event::Flushed { who: Who::Control, failed } => self.control_flushed(failed),
-            Event::Flushed { who: Who::Job(job), failed } => self.stash_flushed(job, failed),
+            Event::Flushed {
+                who: Who::Control,
+                failed,
+            } => self.control_flushed(failed),
+            Event::Flushed {
+                who: Who::Job(job),
+                failed,
+            } => self.stash_flushed(job, failed),
             Event::Committed { failed } => self.committed(failed),
             Event::Drained { who: Who::Control } => self.control_drained(),
             Event::Drained { who: Who::Job(job) } => self.window_drained(job),
@@ -451,15 +513,12 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     }
 
     fn locked(&mut self, job: u8) {
-        let Job { kind, state, range } = *self.job(job);
+        let Job { kind, state, .. } = *self.job(job);
         assert_eq!(state, JobState::Locking);
         match kind {
             // Its data are in memory already, and no longer at the source: they come from the stash.
             Kind::Window if self.cursor.window.is_some() => self.store(job),
-            Kind::Move | Kind::Window => {
-                self.job(job).state = JobState::Loading;
-                self.emit(Intent::Load { job, range });
-            }
+            Kind::Move | Kind::Window => self.load(job),
             Kind::Scrub => self.scrub_piece(job),
         }
     }

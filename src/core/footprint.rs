@@ -2,7 +2,7 @@
 //! Which places a piece of a migration overwrites, and whether any of them still
 //! holds the only truth (DESIGN I2).
 
-use crate::geometry::{Logical, MemberId, Offset, Physical, Range, Sectors, SlotId};
+use crate::geometry::{rem, Logical, MemberId, Offset, Physical, Range, Sectors, SlotId};
 use crate::layout::Level;
 use crate::placement::Set;
 
@@ -21,7 +21,11 @@ pub fn for_each_write(
         return;
     }
     let (stripe, chunk) = (layout.stripe(), layout.chunk);
-    assert_eq!(range.start.0 % stripe.0, 0, "a piece starts on a row of the target");
+    assert_eq!(
+        rem(range.start.0, stripe.0),
+        0,
+        "a piece starts on a row of the target"
+    );
     let mut start = range.start;
     while start < range.end {
         let row = layout.row(start);
@@ -49,7 +53,11 @@ fn holds(set: &Set, x: Logical, len: Sectors, member: MemberId, at: Physical) ->
     }
     // Of a mirror that is not known to be alike only the leg that reads choose counts.
     let alike = layout.level == Level::Raid1 && (x + len) <= set.resync;
-    let slots = if alike { 0..layout.slots } else { spot.slot.0..spot.slot.0 + 1 };
+    let slots = if alike {
+        0..layout.slots
+    } else {
+        spot.slot.0..spot.slot.0 + 1
+    };
     slots.map(SlotId).any(|slot| {
         let place = set.place(slot, spot.offset);
         place.member == member && place.at == at && place.run >= len

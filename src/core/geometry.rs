@@ -15,6 +15,38 @@ pub const MAX_MEMBERS: usize = 32;
 /// Most slots in a set.
 pub const MAX_SLOTS: usize = 16;
 
+/// `a / b`, for a `b` that is not 0.
+///
+/// Kernel 7.2's objtool knows this panic as one that never returns, and not that of a
+/// plain division, of which it warns wherever the compiler can't prove it sound.
+#[inline]
+pub const fn div(a: u64, b: u64) -> u64 {
+    match a.checked_div(b) {
+        Some(quotient) => quotient,
+        None => panic!("a division by zero"),
+    }
+}
+
+/// `a % b`, for a `b` that is not 0; see [`div`].
+#[inline]
+pub const fn rem(a: u64, b: u64) -> u64 {
+    match a.checked_rem(b) {
+        Some(remainder) => remainder,
+        None => panic!("a division by zero"),
+    }
+}
+
+/// `a / b` rounded up, for a `b` that is not 0; see [`div`].
+#[inline]
+pub const fn div_up(a: u64, b: u64) -> u64 {
+    let quotient = div(a, b);
+    if quotient * b < a {
+        quotient + 1
+    } else {
+        quotient
+    }
+}
+
 /// A length in sectors.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
 pub struct Sectors(pub u64);
@@ -34,12 +66,12 @@ impl Sectors {
 
     /// Rounded down to a multiple of `unit`.
     pub const fn round_down(self, unit: Sectors) -> Self {
-        Sectors(self.0 - self.0 % unit.0)
+        Sectors(self.0 - rem(self.0, unit.0))
     }
 
     /// Rounded up to a multiple of `unit`.
     pub const fn round_up(self, unit: Sectors) -> Self {
-        Sectors(self.0.div_ceil(unit.0) * unit.0)
+        Sectors(div_up(self.0, unit.0) * unit.0)
     }
 }
 

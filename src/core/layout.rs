@@ -10,7 +10,7 @@ mod raid0;
 mod raid1;
 mod raid5;
 
-use crate::geometry::{Logical, Offset, Sectors, SlotId, MAX_SLOTS};
+use crate::geometry::{div, div_up, rem, Logical, Offset, Sectors, SlotId, MAX_SLOTS};
 use crate::refusal;
 use crate::text::Refusal;
 
@@ -185,9 +185,15 @@ impl Layout {
         }
     }
 
+    /// The slot `step` places behind `slot`, round and round.
+    pub const fn slot_after(&self, slot: SlotId, step: u8) -> SlotId {
+        let sum = slot.0 as u64 + step as u64;
+        SlotId(rem(sum, self.slots as u64) as u8)
+    }
+
     /// The stripe (row of chunks) that `x` lies in.
     pub const fn row(&self, x: Logical) -> u64 {
-        x.0 / self.stripe().0
+        div(x.0, self.stripe().0)
     }
 
     /// Slot of the parity of row `row`, where the level has one.
@@ -215,6 +221,6 @@ impl Layout {
 
     /// Sectors of every slot that hold rows wholly or partly below `x`.
     pub const fn used_below(&self, x: Logical) -> Offset {
-        Offset(x.0.div_ceil(self.stripe().0) * self.chunk.0)
+        Offset(div_up(x.0, self.stripe().0) * self.chunk.0)
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Rate governor of background work; time is an argument.
 
-use crate::geometry::Sectors;
+use crate::geometry::{div_up, Sectors};
 
 /// Lets pieces start no faster than a cap allows.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,7 +31,7 @@ impl Pace {
     pub fn started(&mut self, now: u64, len: Sectors) {
         if self.speed_max != 0 {
             // KiB = sectors / 2; milliseconds = KiB * 1000 / speed, rounded up.
-            let cost = (len.0 * 500).div_ceil(u64::from(self.speed_max));
+            let cost = div_up(len.0 * 500, u64::from(self.speed_max));
             self.next = self.next.max(now) + cost;
         }
     }

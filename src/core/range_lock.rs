@@ -19,7 +19,9 @@ pub struct RangeLock<const N: usize> {
 
 impl<const N: usize> RangeLock<N> {
     pub fn new() -> Self {
-        RangeLock { entries: List::new() }
+        RangeLock {
+            entries: List::new(),
+        }
     }
 
     /// Asks for `start..end` in the name of `owner` (unique among holders and
@@ -27,7 +29,12 @@ impl<const N: usize> RangeLock<N> {
     pub fn lock(&mut self, start: u64, end: u64, owner: u64) -> bool {
         debug_assert!(self.entries.iter().all(|e| e.owner != owner));
         let held = !overlaps(&self.entries, start, end);
-        self.entries.push(Entry { start, end, owner, held });
+        self.entries.push(Entry {
+            start,
+            end,
+            owner,
+            held,
+        });
         held
     }
 

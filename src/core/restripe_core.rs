@@ -42,4 +42,3 @@ pub mod recover;
 pub mod command;
 
 pub mod engine;
-

@@ -11,9 +11,9 @@ mod row;
 mod scrub;
 mod write;
 
-pub use read::{plan_rebuild, read, Read};
-pub use row::plan_row;
-pub use scrub::{mirror_plan, parity_plan, ScrubMode};
+pub use read::{plan_rebuild, plan_rebuild_into, read, Read};
+pub use row::{plan_row, plan_row_into};
+pub use scrub::{mirror_plan, mirror_plan_into, parity_plan, parity_plan_into, ScrubMode};
 pub use write::{copies, parity_pieces, plan_parity, plan_parity_into, ParityPiece, ParityPieces};
 
 use crate::geometry::{MemberId, MemberMask, Offset, Physical, Sectors, SlotId, MAX_SLOTS};
@@ -57,18 +57,43 @@ pub struct Transfer {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Calc {
     /// Request data, `from` sectors into it, to a lane.
-    CopyIn { lane: u16, at: Sectors, from: Sectors, len: Sectors },
+    CopyIn {
+        lane: u16,
+        at: Sectors,
+        from: Sectors,
+        len: Sectors,
+    },
     /// A lane to request data, `to` sectors into it.
-    CopyOut { lane: u16, at: Sectors, to: Sectors, len: Sectors },
+    CopyOut {
+        lane: u16,
+        at: Sectors,
+        to: Sectors,
+        len: Sectors,
+    },
     /// `lane = XOR of lanes` (a bit mask; all of them lie before `lane`).
-    Gen { lane: u16, lanes: u32, at: Sectors, len: Sectors },
+    Gen {
+        lane: u16,
+        lanes: u32,
+        at: Sectors,
+        len: Sectors,
+    },
     /// `lane ^= XOR of lanes` (a bit mask; all of them lie before `lane`).
-    Acc { lane: u16, lanes: u32, at: Sectors, len: Sectors },
+    Acc {
+        lane: u16,
+        lanes: u32,
+        at: Sectors,
+        len: Sectors,
+    },
 }
 
 impl Default for Calc {
     fn default() -> Self {
-        Calc::Gen { lane: 0, lanes: 0, at: Sectors::ZERO, len: Sectors::ZERO }
+        Calc::Gen {
+            lane: 0,
+            lanes: 0,
+            at: Sectors::ZERO,
+            len: Sectors::ZERO,
+        }
     }
 }
 
@@ -116,7 +141,12 @@ pub trait Payload {
 pub fn calculate(plan: &Plan, scratch: &mut [u8], data: &mut impl Payload, xor: &impl Xor) {
     for calc in &plan.calcs {
         match *calc {
-            Calc::CopyIn { lane, at, from, len } => {
+            Calc::CopyIn {
+                lane,
+                at,
+                from,
+                len,
+            } => {
                 let start = plan.scratch_at(lane, at);
                 let bytes = len.bytes() as usize;
                 data.copy_to(from.bytes() as usize, &mut scratch[start..start + bytes]);
@@ -126,12 +156,18 @@ pub fn calculate(plan: &Plan, scratch: &mut [u8], data: &mut impl Payload, xor: 
                 let bytes = len.bytes() as usize;
                 data.copy_from(to.bytes() as usize, &scratch[start..start + bytes]);
             }
-            Calc::Gen { lane, lanes, at, len } => {
-                combine(plan, scratch, (lane, lanes), (at, len), xor, true)
-            }
-            Calc::Acc { lane, lanes, at, len } => {
-                combine(plan, scratch, (lane, lanes), (at, len), xor, false)
-            }
+            Calc::Gen {
+                lane,
+                lanes,
+                at,
+                len,
+            } => combine(plan, scratch, (lane, lanes), (at, len), xor, true),
+            Calc::Acc {
+                lane,
+                lanes,
+                at,
+                len,
+            } => combine(plan, scratch, (lane, lanes), (at, len), xor, false),
         }
     }
 }

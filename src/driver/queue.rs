@@ -14,9 +14,11 @@ mod slow;
 mod transfer;
 mod write;
 
-pub use parity::ParityOp;
-pub use slow::Kit;
-pub use transfer::{send_reads, send_writes, BufferData, Cutter, KernelXor, Source};
+pub(crate) use parity::ParityOp;
+pub(crate) use slow::Kit;
+pub(crate) use transfer::{
+    empty_plan, send_reads, send_writes, BufferData, Cutter, KernelXor, Source,
+};
 
 use kernel::prelude::*;
 use kernel::sync::{
@@ -34,7 +36,7 @@ use crate::sys::sync::EnteredEpoch;
 use crate::volume::{Keys, View, Volume};
 
 /// The volumes' operations.
-pub struct Queue;
+pub(crate) struct Queue;
 
 /// Where a request is on its way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,17 +62,17 @@ enum Stage {
 }
 
 /// What belongs to a request; one for each tag.
-pub struct Io {
+pub(crate) struct Io {
     /// Its name in the range lock.
     id: u64,
     view: Option<EnteredEpoch<View>>,
     /// What it holds, or waits for, of the range lock.
-    pub locked: Option<Keys>,
+    pub(crate) locked: Option<Keys>,
     stage: Stage,
     /// The one set that it goes to.
     route: Route,
     /// Members at which it failed.
-    pub failed: MemberMask,
+    pub(crate) failed: MemberMask,
     parity: Option<KBox<ParityOp>>,
 }
 
@@ -203,12 +205,12 @@ fn park_faulted(volume: &Volume, mut rq: OwnedRequest<Queue>) {
 }
 
 /// Answers a request that waited for the engine with an error.
-pub fn fail(rq: OwnedRequest<Queue>) {
+pub(crate) fn fail(rq: OwnedRequest<Queue>) {
     finish(rq, Status::IOERR);
 }
 
 /// The map changed, or a member's fault is settled: begins anew.
-pub fn again(mut rq: OwnedRequest<Queue>, volume: &Volume) {
+pub(crate) fn again(mut rq: OwnedRequest<Queue>, volume: &Volume) {
     rq.data_mut().failed = MemberMask::EMPTY;
     rq.enqueue(volume.workers());
 }

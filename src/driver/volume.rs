@@ -15,11 +15,11 @@ mod status;
 mod view;
 mod window;
 
-pub use locks::{Keys, MAX_TAGS};
-pub use start::{row_scratch, Present, Start};
-pub use status::Status;
-pub use view::{Members, View};
-pub use window::Window;
+pub(crate) use locks::{Keys, MAX_TAGS};
+pub(crate) use start::{row_scratch, Present, Start};
+pub(crate) use status::Status;
+pub(crate) use view::{Members, View};
+pub(crate) use window::Window;
 
 use kernel::prelude::*;
 use kernel::sync::{
@@ -27,7 +27,7 @@ use kernel::sync::{
     Arc, Mutex,
 };
 use restripe_core::engine::{Engine, Event};
-use restripe_core::geometry::{MemberId, MemberMask, MAX_MEMBERS};
+use restripe_core::geometry::{MemberId, MAX_MEMBERS};
 use restripe_core::ondisk::Superblock;
 use restripe_core::refusal;
 use restripe_core::text::Refusal;
@@ -46,23 +46,23 @@ use parking::Parking;
 use reserve::Reserve;
 
 /// Bytes of scratch of most parity writes.
-pub const SMALL_SCRATCH: u64 = 64 << 10;
+pub(crate) const SMALL_SCRATCH: u64 = 64 << 10;
 
 /// The engine as it is used here.
-pub type KernelEngine = Engine<KBox<Superblock>>;
+pub(crate) type KernelEngine = Engine<KBox<Superblock>>;
 
 /// Who is told when something changes that users see.
-pub trait Observer: Send + Sync {
+pub(crate) trait Observer: Send + Sync {
     /// *Task* context; must not wait.
     fn changed(&self);
 }
 
 /// How far a volume is in its life.
 mod life {
-    pub const STARTING: u32 = 0;
-    pub const READY: u32 = 1;
-    pub const FAILED: u32 = 2;
-    pub const STOPPED: u32 = 3;
+    pub(crate) const STARTING: u32 = 0;
+    pub(crate) const READY: u32 = 1;
+    pub(crate) const FAILED: u32 = 2;
+    pub(crate) const STOPPED: u32 = 3;
 }
 
 struct Errors {
@@ -72,7 +72,7 @@ struct Errors {
 
 /// A volume.
 #[pin_data]
-pub struct Volume {
+pub(crate) struct Volume {
     epochs: Epochs<View>,
     #[pin]
     locks: Locks,
@@ -133,26 +133,24 @@ pub struct Volume {
 impl Volume {
     /// Takes note of an event. `WantActive` and `Faulted` in any context, all others in *task*
     /// context, where it may wait a moment for room.
-    pub fn post(&self, event: Event) {
+    pub(crate) fn post(&self, event: Event) {
         self.inbox.put(event);
         self.epochs.waiters().wake_all();
     }
 
     /// Has the engine handle what the user asks for: when this returns, the volume's state says so.
     /// *Task* context.
-    pub fn ask(&self, event: Event) {
-        if let Some(engine) = &mut *self.engine.lock() {
-            engine.handle(now_ms(), event);
-        }
-        // Its intents are carried out by the thread.
-        self.post(Event::Tick);
+    pub(crate) fn ask(&self, event: Event) {
+        let number = self.inbox.append(event);
+        self.epochs.waiters().wake_all();
+        self.inbox.wait_handled(number);
     }
 
     /// Begins a migration to what `next` says, with these new members.
     ///
     /// # Errors
     /// While the volume is busy otherwise, and where there is no memory for it.
-    pub fn migrate(&self, next: &Superblock, new: &[Present]) -> Result<(), Refusal> {
+    pub(crate) fn migrate(&self, next: &Superblock, new: &[Present]) -> Result<(), Refusal> {
         let memory = JobMemory::for_jobs(next).map_err(|_| {
             refusal!(
                 ENOMEM,
@@ -189,7 +187,7 @@ impl Volume {
     ///
     /// # Errors
     /// While the volume is busy otherwise, and for sizes that can't be.
-    pub fn resize(&self, bytes: u64) -> Result<(), Refusal> {
+    pub(crate) fn resize(&self, bytes: u64) -> Result<(), Refusal> {
         let begun = match &mut *self.engine.lock() {
             Some(engine) => engine.resize(now_ms(), bytes),
             None => Err(refusal!(EBUSY, "the volume is not there yet; wait for it")),
@@ -200,7 +198,7 @@ impl Volume {
     }
 
     /// Looks at the engine, for a moment.
-    pub fn engine<R>(&self, look: impl FnOnce(&KernelEngine) -> R) -> R {
+    pub(crate) fn engine<R>(&self, look: impl FnOnce(&KernelEngine) -> R) -> R {
         match &*self.engine.lock() {
             Some(engine) => look(engine),
             None => unreachable!("a volume that was started has an engine"),
@@ -208,28 +206,28 @@ impl Volume {
     }
 
     /// Looks at the superblock, for a moment.
-    pub fn superblock<R>(&self, look: impl FnOnce(&Superblock) -> R) -> R {
+    pub(crate) fn superblock<R>(&self, look: impl FnOnce(&Superblock) -> R) -> R {
         self.engine(|engine| look(engine.superblock()))
     }
 
     /// A member's device.
-    pub fn member(&self, id: MemberId) -> Option<Arc<Member>> {
+    pub(crate) fn member(&self, id: MemberId) -> Option<Arc<Member>> {
         self.members.lock()[usize::from(id.0)].clone()
     }
 
     /// Reads and writes that failed at a member.
-    pub fn errors(&self, id: MemberId) -> (u64, u64) {
+    pub(crate) fn errors(&self, id: MemberId) -> (u64, u64) {
         let errors = &self.errors[usize::from(id.0)];
         (errors.reads.load(Relaxed), errors.writes.load(Relaxed))
     }
 
     /// The disk, as long as there is one. To be let go before [`Volume::stop`].
-    pub fn disk(&self) -> Option<Arc<Disk<Queue>>> {
+    pub(crate) fn disk(&self) -> Option<Arc<Disk<Queue>>> {
         self.disk.lock().clone()
     }
 
     /// Ends in order: makes all durable, takes the disk away. Nobody has it open any more.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.post(Event::Stop);
         self.wait_for(|life| life == life::STOPPED);
         self.let_go();
@@ -270,27 +268,27 @@ impl Volume {
 /// For requests.
 impl Volume {
     /// Takes hold of the map. Any context.
-    pub fn enter(&self, slot: usize) -> EnteredEpoch<View> {
+    pub(crate) fn enter(&self, slot: usize) -> EnteredEpoch<View> {
         self.epochs.enter(slot)
     }
 
-    pub fn workers(&self) -> &WorkQueue {
+    pub(crate) fn workers(&self) -> &WorkQueue {
         &self.workers
     }
 
-    pub fn locks(&self) -> &Locks {
+    pub(crate) fn locks(&self) -> &Locks {
         &self.locks
     }
 
-    pub fn parked(&self) -> &Parking {
+    pub(crate) fn parked(&self) -> &Parking {
         &self.parked
     }
 
-    pub fn faulted(&self) -> &Parking {
+    pub(crate) fn faulted(&self) -> &Parking {
         &self.faulted
     }
 
-    pub fn parity_ops(&self, large: bool) -> &Reserve<ParityOp> {
+    pub(crate) fn parity_ops(&self, large: bool) -> &Reserve<ParityOp> {
         if large {
             &self.large_ops
         } else {
@@ -299,20 +297,20 @@ impl Volume {
     }
 
     /// Any context.
-    pub fn put_parity(&self, op: KBox<ParityOp>) {
+    pub(crate) fn put_parity(&self, op: KBox<ParityOp>) {
         self.parity_ops(op.large).put(op, &self.workers);
     }
 
-    pub fn kits(&self) -> &Reserve<Kit> {
+    pub(crate) fn kits(&self) -> &Reserve<Kit> {
         &self.kits
     }
 
-    pub fn put_kit(&self, kit: KBox<Kit>) {
+    pub(crate) fn put_kit(&self, kit: KBox<Kit>) {
         self.kits.put(kit, &self.workers);
     }
 
     /// Gives back what request `id` holds of the range lock. Any context.
-    pub fn unlock(&self, id: u64) {
+    pub(crate) fn unlock(&self, id: u64) {
         let mut granted = false;
         self.locks.unlock(id, &self.workers, |job| {
             self.inbox.grant(job);
@@ -323,24 +321,24 @@ impl Volume {
         }
     }
 
-    pub fn is_failed(&self) -> bool {
+    pub(crate) fn is_failed(&self) -> bool {
         self.failed.load(Relaxed)
     }
 
-    pub fn window(&self) -> Option<Arc<Window>> {
+    pub(crate) fn window(&self) -> Option<Arc<Window>> {
         self.window.lock().clone()
     }
 
-    pub fn count_read_error(&self, id: MemberId) {
+    pub(crate) fn count_read_error(&self, id: MemberId) {
         self.errors[usize::from(id.0)].reads.fetch_add(1, Relaxed);
     }
 
-    pub fn count_write_error(&self, id: MemberId) {
+    pub(crate) fn count_write_error(&self, id: MemberId) {
         self.errors[usize::from(id.0)].writes.fetch_add(1, Relaxed);
     }
 
     /// A write came: the volume is not quiet. Any context.
-    pub fn note_write(&self) {
+    pub(crate) fn note_write(&self) {
         if !self.written.load(Relaxed) {
             self.written.store(true, Relaxed);
         }
@@ -349,67 +347,67 @@ impl Volume {
 
 /// For the worker.
 impl Volume {
-    pub fn epochs(&self) -> &Epochs<View> {
+    pub(crate) fn epochs(&self) -> &Epochs<View> {
         &self.epochs
     }
 
-    pub fn inbox(&self) -> &Inbox {
+    pub(crate) fn inbox(&self) -> &Inbox {
         &self.inbox
     }
 
-    pub fn chore_queue(&self) -> &WorkQueue {
+    pub(crate) fn chore_queue(&self) -> &WorkQueue {
         &self.chore_queue
     }
 
-    pub fn chores(&self) -> &Mutex<Chores> {
+    pub(crate) fn chores(&self) -> &Mutex<Chores> {
         &self.chores
     }
 
     /// Memory for a job, if some was made ready.
-    pub fn take_memory(&self) -> Option<JobMemory> {
+    pub(crate) fn take_memory(&self) -> Option<JobMemory> {
         self.memory.lock().pop()
     }
 
-    pub fn members(&self) -> &Mutex<Members> {
+    pub(crate) fn members(&self) -> &Mutex<Members> {
         &self.members
     }
 
-    pub fn slots(&self) -> &Mutex<[Option<usize>; MAX_MEMBERS]> {
+    pub(crate) fn slots(&self) -> &Mutex<[Option<usize>; MAX_MEMBERS]> {
         &self.slots
     }
 
-    pub fn engine_place(&self) -> &Mutex<Option<KBox<KernelEngine>>> {
+    pub(crate) fn engine_place(&self) -> &Mutex<Option<KBox<KernelEngine>>> {
         &self.engine
     }
 
-    pub fn meter(&self) -> &Mutex<Meter> {
+    pub(crate) fn meter(&self) -> &Mutex<Meter> {
         &self.meter
     }
 
     /// Sets the memory of the window that is being rewritten.
-    pub fn set_window(&self, window: Option<Arc<Window>>) {
+    pub(crate) fn set_window(&self, window: Option<Arc<Window>>) {
         let old = core::mem::replace(&mut *self.window.lock(), window);
         drop(old);
     }
 
     /// Whether there were writes since this was asked last.
-    pub fn take_written(&self) -> bool {
+    pub(crate) fn take_written(&self) -> bool {
         self.written.xchg(false, Relaxed)
     }
 
-    pub fn set_ready(&self) {
+    pub(crate) fn set_ready(&self) {
         self.set_life(life::READY);
     }
 
     /// No more writes; and if it was not ready yet, it never will be.
-    pub fn set_failed(&self) {
+    pub(crate) fn set_failed(&self) {
         self.failed.store(true, Relaxed);
         if self.life.load(Relaxed) == life::STARTING {
             self.set_life(life::FAILED);
         }
     }
 
-    pub fn set_stopped(&self) {
+    pub(crate) fn set_stopped(&self) {
         self.set_life(life::STOPPED);
     }
 
@@ -419,24 +417,12 @@ impl Volume {
     }
 
     /// Tells who shows the volume to users. *Task* context.
-    pub fn changed(&self) {
+    pub(crate) fn changed(&self) {
         self.observer.changed();
-    }
-
-    /// The members of a mask that are not open.
-    pub fn absent(&self, mask: MemberMask) -> MemberMask {
-        let members = self.members.lock();
-        let mut absent = MemberMask::EMPTY;
-        for id in mask.iter() {
-            if members[usize::from(id.0)].is_none() {
-                absent.insert(id);
-            }
-        }
-        absent
     }
 }
 
 /// Milliseconds since some point in the past.
-pub fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     now_ns() / 1_000_000
 }

@@ -9,8 +9,8 @@ mod memory;
 mod mover;
 mod scrub;
 
-pub use chore::Chores;
-pub use memory::JobMemory;
+pub(crate) use chore::Chores;
+pub(crate) use memory::JobMemory;
 
 use kernel::prelude::*;
 use kernel::sync::Arc;
@@ -27,24 +27,24 @@ use crate::volume::{now_ms, KernelEngine, Members, View, Volume};
 const QUIET: u64 = 2000;
 
 /// What an engine is made from.
-pub struct Birth {
-    pub superblock: KBox<Superblock>,
-    pub before: KBox<Superblock>,
-    pub stash: Option<StashHeader>,
-    pub read_only: bool,
+pub(crate) struct Birth {
+    pub(crate) superblock: KBox<Superblock>,
+    pub(crate) before: KBox<Superblock>,
+    pub(crate) stash: Option<StashHeader>,
+    pub(crate) read_only: bool,
     /// As many as there are epochs.
-    pub spares: KVec<Pin<KBox<View>>>,
+    pub(crate) spares: KVec<Pin<KBox<View>>>,
 }
 
 /// Starts the thread.
-pub fn spawn(volume: &Arc<Volume>, name: &CStr, birth: Birth) -> Result<Kthread> {
+pub(crate) fn spawn(volume: &Arc<Volume>, name: &CStr, birth: Birth) -> Result<Kthread> {
     let volume = volume.clone();
     Kthread::spawn(name, move |control| run(&volume, birth, control))
 }
 
 /// The views of a volume: the first, of which nothing is true yet and that nobody enters before the
 /// first `Publish`, and the spare ones.
-pub fn views(
+pub(crate) fn views(
     superblock: &Superblock,
     read_only: bool,
     members: &Members,
@@ -87,16 +87,22 @@ impl Default for Drain {
     }
 }
 
+/// Makes the engine: in a frame of its own, for it is large, and at the bottom of this thread's
+/// stack, where there is room for it.
+#[inline(never)]
+fn make_engine(
+    superblock: KBox<Superblock>,
+    before: KBox<Superblock>,
+    stash: Option<StashHeader>,
+    read_only: bool,
+) -> Result<KBox<KernelEngine>> {
+    let engine = Engine::new(superblock, before, stash, read_only, now_ms());
+    Ok(KBox::new(engine, GFP_KERNEL)?)
+}
+
 fn run(volume: &Arc<Volume>, birth: Birth, _control: &KthreadControl) {
-    // On this thread's stack there is room for it.
-    let engine = Engine::new(
-        birth.superblock,
-        birth.before,
-        birth.stash,
-        birth.read_only,
-        now_ms(),
-    );
-    let Ok(engine) = KBox::new(engine, GFP_KERNEL) else {
+    let made = make_engine(birth.superblock, birth.before, birth.stash, birth.read_only);
+    let Ok(engine) = made else {
         volume.set_failed();
         volume.set_stopped();
         return;
@@ -116,6 +122,7 @@ fn run(volume: &Arc<Volume>, birth: Birth, _control: &KthreadControl) {
         worker.end_drains();
         while let Some(event) = volume.inbox().take() {
             worker.with_engine(|engine| engine.handle(now_ms(), event));
+            volume.inbox().note_handled();
         }
         worker.keep_time();
     }

@@ -9,6 +9,7 @@ use super::{Engine, Intent, JobState, Who, COMMIT_INTERVAL};
 use crate::admit::{Cursor, Map};
 use crate::geometry::{Logical, MemberMask, Sectors};
 use crate::ondisk::{MemberState, Superblock};
+use crate::placement::Set;
 use crate::rules::{Rule, Rules};
 use crate::shape;
 use crate::text::Text;
@@ -39,7 +40,9 @@ enum State {
     DrainBefore,
     Flush,
     /// Superblocks are being written, to new members while `rest` is not empty.
-    Commit { rest: MemberMask },
+    Commit {
+        rest: MemberMask,
+    },
     /// Readers of places that are about to be used anew must end.
     DrainAfter,
     /// No superblock can be made durable any more.
@@ -62,7 +65,7 @@ pub(super) struct Control {
     pub(super) dirty: bool,
     /// What the superblock on its way says.
     committing: Committing,
-    /// Copied when the last flush began, and so durable when it has ended.
+    /// What the flush of this step makes durable, as far as a cursor may tell.
     flushed_to: Logical,
     /// Resynced when the last flush began.
     flushed_scrub: Logical,
@@ -74,6 +77,7 @@ struct Committing {
     faults: MemberMask,
     cursor: Option<Logical>,
     scrubbed: Option<Logical>,
+    recants: bool,
     size: Sectors,
 }
 
@@ -84,8 +88,20 @@ impl Control {
 
     /// Whether the step under way needs background work at rest.
     pub(super) fn exclusive(&self) -> bool {
-        self.state != State::Idle && matches!(self.step, Step::Start | Step::Finish | Step::Clean | Step::Epoch)
+        self.state != State::Idle
+            && matches!(
+                self.step,
+                Step::Start | Step::Finish | Step::Clean | Step::Epoch
+            )
     }
+}
+
+/// Whether a set that holds sectors up to `end` keeps them all with only `alive` left:
+/// from parity that is not known to be true nothing can be rebuilt (I8).
+fn bears(set: &Set, alive: MemberMask, end: Logical) -> bool {
+    let whole = set.missing(alive) == 0;
+    let synced = !set.layout.level.has_parity() || set.resync >= end;
+    set.survives(alive) && (whole || synced)
 }
 
 /// The map that a superblock describes.
@@ -106,7 +122,11 @@ pub fn map_of(sb: &Superblock, read_only: bool) -> Map {
 /// The cursor that a superblock describes.
 pub(super) fn cursor_of(sb: &Superblock) -> Cursor {
     let durable = sb.migration.map_or(Logical::ZERO, |m| m.cursor);
-    Cursor { durable, copied: durable, window: None }
+    Cursor {
+        durable,
+        copied: durable,
+        window: None,
+    }
 }
 
 impl<S: DerefMut<Target = Superblock>> Engine<S> {
@@ -164,13 +184,16 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
 
     /// Something has moved that the durable superblock does not know.
     fn has_progress(&self) -> bool {
-        let moved = self.map.target.is_some() && self.cursor.copied > self.cursor.durable;
-        moved || self.scrub.is_some_and(|s| s.has_progress())
+        self.has_moved() || self.scrub.is_some_and(|s| s.has_progress())
     }
 
     /// No more progress is to come for now, so what there is is worth a commit.
     fn at_rest(&self) -> bool {
-        self.stopping || self.paused || self.blocked.is_some() || self.scrub_is_done() || self.mover_is_capped()
+        self.stopping
+            || self.paused
+            || self.blocked.is_some()
+            || self.scrub_is_done()
+            || self.mover_is_capped()
     }
 
     /// Whether the present map and superblock agree that writes may come.
@@ -194,24 +217,45 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 self.emit(Intent::Publish);
                 self.drain_before();
             }
+            // What was copied by now is committed once all that read it at the source has ended:
+            // a value such a read has seen of a write under way may be at the source only,
+            // and must not be taken back by a cursor that passes it (I6).
+            Step::Plain if self.has_moved() && !self.is_urgent() => self.drain_before(),
             _ => self.flush(),
         }
     }
 
     fn drain_before(&mut self) {
+        self.control.flushed_to = self.cursor.copied;
         self.control.state = State::DrainBefore;
         self.emit(Intent::Drain { who: Who::Control });
     }
 
+    /// Pieces were copied that no superblock tells of.
+    fn has_moved(&self) -> bool {
+        self.map.target.is_some() && self.cursor.copied > self.cursor.durable
+    }
+
+    /// Requests wait for this commit: it can't wait for them.
+    fn is_urgent(&self) -> bool {
+        !self.control.faults.is_empty() || self.control.want_active
+    }
+
     fn flush(&mut self) {
-        self.control.flushed_to = self.cursor.copied;
+        if self.control.state == State::Idle {
+            // Nothing was drained.
+            self.control.flushed_to = self.cursor.durable;
+        }
         self.control.flushed_scrub = self.scrub.map_or(Logical::ZERO, |scrub| scrub.done());
         if self.broken(Rule::I4) {
             return self.commit();
         }
         self.control.state = State::Flush;
         let members = self.sb.live();
-        self.emit(Intent::Flush { who: Who::Control, members });
+        self.emit(Intent::Flush {
+            who: Who::Control,
+            members,
+        });
     }
 
     pub(super) fn control_flushed(&mut self, failed: MemberMask) {
@@ -246,7 +290,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             MemberMask::EMPTY
         };
         if new.is_empty() {
-            self.control.state = State::Commit { rest: MemberMask::EMPTY };
+            self.control.state = State::Commit {
+                rest: MemberMask::EMPTY,
+            };
             self.emit(Intent::Commit { members: live });
         } else {
             self.control.state = State::Commit { rest: live & !new };
@@ -323,6 +369,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             self.control.committing.scrubbed = self.scrub.map(|_| to);
         }
         self.control.committing.size = self.sb.volume_sectors;
+        self.control.committing.recants = self.jobs[0].state == JobState::Recanting;
         self.control.dirty = false;
     }
 
@@ -350,7 +397,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             return self.commit();
         }
         if !rest.is_empty() {
-            self.control.state = State::Commit { rest: MemberMask::EMPTY };
+            self.control.state = State::Commit {
+                rest: MemberMask::EMPTY,
+            };
             self.emit(Intent::Commit { members: rest });
             return;
         }
@@ -369,7 +418,10 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         let mut why = Text::new();
         let _ = core::fmt::Write::write_fmt(
             &mut why,
-            format_args!("the migration did not begin: member mask {:#x} took no superblock", failed.0),
+            format_args!(
+                "the migration did not begin: member mask {:#x} took no superblock",
+                failed.0
+            ),
         );
         self.blocked = Some(why);
         if self.sb.live() & failed != MemberMask::EMPTY {
@@ -422,7 +474,11 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             }
             Step::Retire => {
                 let end = self.jobs[0].range.end;
-                self.cursor = Cursor { durable: end, copied: end, window: None };
+                self.cursor = Cursor {
+                    durable: end,
+                    copied: end,
+                    window: None,
+                };
                 self.next = end;
                 self.stash = None;
             }
@@ -433,6 +489,10 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             Step::Plain | Step::Clean => {
                 if let Some(cursor) = done.cursor {
                     self.cursor.durable = cursor;
+                }
+                if self.jobs[0].state == JobState::Recanting && done.recants {
+                    self.emit(Intent::Unlock { job: 0 });
+                    self.jobs[0] = super::Job::default();
                 }
             }
         }
@@ -494,8 +554,12 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             }
             let mut alive = self.map.alive & !self.control.faults & !self.control.committing.faults;
             alive.remove(member);
-            let bearable = self.map.source.survives(alive)
-                && self.map.target.is_none_or(|target| target.survives(alive));
+            let copied = self.cursor.copied;
+            let bearable = bears(&self.map.source, alive, self.end())
+                && self
+                    .map
+                    .target
+                    .is_none_or(|target| bears(&target, alive, copied));
             if bearable {
                 self.control.faults.insert(member);
             } else {
@@ -567,7 +631,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         self.map.hold = false;
         self.map.clean = false;
         self.emit(Intent::Publish);
-        self.emit(Intent::Settle { retry: MemberMask::EMPTY });
+        self.emit(Intent::Settle {
+            retry: MemberMask::EMPTY,
+        });
         self.emit(Intent::Failed);
         self.emit(Intent::Changed);
     }
@@ -612,4 +678,3 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         self.map.size
     }
 }
-

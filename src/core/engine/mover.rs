@@ -48,7 +48,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     }
 
     pub(super) fn move_is_complete(&self) -> bool {
-        self.map.target.is_some() && self.cursor.window.is_none() && self.cursor.copied == self.end()
+        self.map.target.is_some()
+            && self.cursor.window.is_none()
+            && self.cursor.copied == self.end()
     }
 
     /// Starts what pieces it can.
@@ -75,7 +77,12 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             }
             self.pace.started(self.now, range.len());
             self.next = range.end;
-            *self.job(job) = super::Job { kind, state: JobState::Locking, range };
+            *self.job(job) = super::Job {
+                kind,
+                state: JobState::Locking,
+                range,
+                ..super::Job::default()
+            };
             self.lock(job, range);
         }
     }
@@ -115,7 +122,12 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         while end < most {
             end = Logical((end.0 + row.0).min(most.0));
             let window = Range::new(wanted.start, end);
-            if !overwrites(&self.map.source, Range::new(end, self.end()), &target, window) {
+            if !overwrites(
+                &self.map.source,
+                Range::new(end, self.end()),
+                &target,
+                window,
+            ) {
                 return Some((Kind::Window, window));
             }
         }
@@ -141,16 +153,32 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         if !failed.is_empty() {
             // The source can't be read there: a member is bad, not yet beyond doubt.
             self.job(job).state = JobState::Failed;
+            if (failed & self.job(job).alive).is_empty() {
+                // It was gone before, and what is left does not tell what it held.
+                self.control.unbearable = self.control.unbearable | failed;
+                return;
+            }
             self.note_faults(failed);
             return;
         }
         if kind == Kind::Window && self.cursor.window.is_none() {
             self.job(job).state = JobState::StashData;
             let members = self.stash_members();
-            self.emit(Intent::StashData { job, members, range });
+            self.emit(Intent::StashData {
+                job,
+                members,
+                range,
+            });
         } else {
             self.store(job);
         }
+    }
+
+    pub(super) fn load(&mut self, job: u8) {
+        let (range, alive) = (self.job(job).range, self.map.alive);
+        self.job(job).state = JobState::Loading;
+        self.job(job).alive = alive;
+        self.emit(Intent::Load { job, range });
     }
 
     pub(super) fn store(&mut self, job: u8) {
@@ -189,7 +217,10 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         if self.broken(Rule::I4) {
             return self.stash_flushed(job, MemberMask::EMPTY);
         }
-        self.emit(Intent::Flush { who: Who::Job(job), members });
+        self.emit(Intent::Flush {
+            who: Who::Job(job),
+            members,
+        });
     }
 
     pub(super) fn stash_flushed(&mut self, job: u8, failed: MemberMask) {
@@ -203,10 +234,20 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             JobState::StashDataFlush => {
                 let number = self.sb.migration.map_or(0, |m| m.retired_stash) + 1;
                 let uuid = self.sb.migration.map(|m| m.uuid).unwrap_or_default();
-                self.stash = Some(StashHeader { migration: uuid, number, range, ..StashHeader::default() });
+                self.stash = Some(StashHeader {
+                    migration: uuid,
+                    number,
+                    range,
+                    ..StashHeader::default()
+                });
                 self.job(job).state = JobState::StashHeader;
                 let members = self.stash_members();
-                self.emit(Intent::StashHeader { job, members, number, range });
+                self.emit(Intent::StashHeader {
+                    job,
+                    members,
+                    number,
+                    range,
+                });
             }
             JobState::StashHeaderFlush => {
                 // From now on the stash is the truth: reads leave the source before it is overwritten.
@@ -254,7 +295,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// Moves the copied cursor over all pieces that are done, in order.
     fn advance(&mut self) {
         while let Some(job) = self.jobs.iter().position(|job| {
-            job.kind == Kind::Move && job.state == JobState::Done && job.range.start == self.cursor.copied
+            job.kind == Kind::Move
+                && job.state == JobState::Done
+                && job.range.start == self.cursor.copied
         }) {
             self.cursor.copied = self.jobs[job].range.end;
             self.jobs[job] = super::Job::default();
@@ -267,17 +310,14 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// What failed is settled: pieces go on from where they failed.
     pub(super) fn retry_jobs(&mut self) {
         for job in 0..self.jobs.len() as u8 {
-            let super::Job { kind, state, range } = *self.job(job);
+            let super::Job { kind, state, .. } = *self.job(job);
             if state != JobState::Failed {
                 continue;
             }
             match kind {
                 Kind::Scrub => self.scrub_piece(job),
                 Kind::Window if self.cursor.window.is_some() => self.store(job),
-                Kind::Move | Kind::Window => {
-                    self.job(job).state = JobState::Loading;
-                    self.emit(Intent::Load { job, range });
-                }
+                Kind::Move | Kind::Window => self.load(job),
             }
         }
     }
@@ -305,10 +345,24 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 Kind::Window => state == JobState::Failed && self.cursor.window.is_none(),
                 Kind::Scrub => state == JobState::Failed,
             };
-            if over {
-                self.emit(Intent::Unlock { job });
-                *self.job(job) = super::Job::default();
+            if !over {
+                continue;
             }
+            let stash = if kind == Kind::Window {
+                self.stash.take()
+            } else {
+                None
+            };
+            if let (Some(stash), Some(migration)) = (stash, &mut self.sb.migration) {
+                // Its header may be durable somewhere. No write may reach the source
+                // while an assembly could still take the stash for newer.
+                migration.retired_stash = stash.number;
+                self.control.dirty = true;
+                self.job(job).state = JobState::Recanting;
+                continue;
+            }
+            self.emit(Intent::Unlock { job });
+            *self.job(job) = super::Job::default();
         }
         self.next = self.cursor.copied.max(
             self.cursor

@@ -71,7 +71,11 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
 
     /// The resync that is due, if any.
     fn due(&self) -> Option<Scrub> {
-        let which = if self.map.target.is_some() { Which::Target } else { Which::Source };
+        let which = if self.map.target.is_some() {
+            Which::Target
+        } else {
+            Which::Source
+        };
         let (set, end) = (self.set(which), self.scrub_end(which));
         let due = set.layout.level.is_redundant() && set.resync < end && self.can_resync(which);
         due.then(|| Scrub {
@@ -111,7 +115,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
 
     /// A resync has nothing left to do but to be made durable.
     pub(super) fn scrub_is_done(&self) -> bool {
-        self.scrub.is_some_and(|s| s.progress == s.end || s.ending || s.failed)
+        self.scrub
+            .is_some_and(|s| s.progress == s.end || s.ending || s.failed)
     }
 
     /// Starts what pieces it can, and ends the pass when all is done and durable.
@@ -151,7 +156,12 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 scrub.next = range.end;
             }
             self.pace.started(self.now, range.len());
-            *self.job(job) = super::Job { kind: Kind::Scrub, state: JobState::Locking, range };
+            *self.job(job) = super::Job {
+                kind: Kind::Scrub,
+                state: JobState::Locking,
+                range,
+                ..super::Job::default()
+            };
             self.lock(job, range);
         }
     }
@@ -166,7 +176,12 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             return self.scrub_failed(job);
         }
         self.job(job).state = JobState::Scrubbing;
-        self.emit(Intent::Scrub { job, which: scrub.which, range, kind: scrub.kind });
+        self.emit(Intent::Scrub {
+            job,
+            which: scrub.which,
+            range,
+            kind: scrub.kind,
+        });
     }
 
     fn scrub_failed(&mut self, job: u8) {
@@ -252,6 +267,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
 
     /// Members that hold nothing that counts below the given sector yet.
     pub fn faulty(&self) -> MemberMask {
-        !self.map.alive & (self.map.source.members() | self.map.target.map_or(MemberMask::EMPTY, |t| t.members()))
+        !self.map.alive
+            & (self.map.source.members()
+                | self.map.target.map_or(MemberMask::EMPTY, |t| t.members()))
     }
 }

@@ -66,7 +66,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             Some(ScrubKind::Resync) => SyncAction::Resync,
             Some(ScrubKind::Check) => SyncAction::Check,
             Some(ScrubKind::Repair) => SyncAction::Repair,
-            None if self.map.target.is_some() && !self.paused && self.blocked.is_none() => SyncAction::Migrate,
+            None if self.map.target.is_some() && !self.paused && self.blocked.is_none() => {
+                SyncAction::Migrate
+            }
             None => SyncAction::Idle,
         }
     }
@@ -88,7 +90,11 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             "none"
         } else if self.blocked.is_some() {
             "blocked"
-        } else if self.paused && self.jobs.iter().all(|j| j.state == JobState::Idle) && !self.control.dirty && self.cursor.copied == self.cursor.durable {
+        } else if self.paused
+            && self.jobs.iter().all(|j| j.state == JobState::Idle)
+            && !self.control.dirty
+            && self.cursor.copied == self.cursor.durable
+        {
             "paused"
         } else {
             "running"
@@ -134,7 +140,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         let work = self.map.target.is_some() || self.scrub.is_some();
         work.then(|| {
             let commit = self.last_commit + super::COMMIT_INTERVAL;
-            self.pace.wait_until(self.now).map_or(commit, |at| at.min(commit))
+            self.pace
+                .wait_until(self.now)
+                .map_or(commit, |at| at.min(commit))
         })
     }
 }

@@ -3,22 +3,25 @@
 //! start behind it (md's ALGORITHM_LEFT_SYMMETRIC in `raid5_compute_sector`).
 
 use super::{Layout, Spot};
-use crate::geometry::{Logical, Offset, Sectors, SlotId};
+use crate::geometry::{div, rem, Logical, Offset, Sectors, SlotId};
 
 pub(super) fn parity_slot(layout: &Layout, row: u64) -> SlotId {
     let slots = u64::from(layout.slots);
-    SlotId((slots - 1 - row % slots) as u8)
+    SlotId((slots - 1 - rem(row, slots)) as u8)
 }
 
 pub(super) fn data_slot(layout: &Layout, row: u64, index: u64) -> SlotId {
     let parity = u64::from(parity_slot(layout, row).0);
-    SlotId(((parity + 1 + index) % u64::from(layout.slots)) as u8)
+    SlotId(rem(parity + 1 + index, u64::from(layout.slots)) as u8)
 }
 
 pub(super) fn locate(layout: &Layout, x: Logical) -> Spot {
     let chunk = layout.chunk.0;
-    let (number, within) = (x.0 / chunk, x.0 % chunk);
-    let (row, index) = (number / layout.data_slots(), number % layout.data_slots());
+    let (number, within) = (div(x.0, chunk), rem(x.0, chunk));
+    let (row, index) = (
+        div(number, layout.data_slots()),
+        rem(number, layout.data_slots()),
+    );
     Spot {
         slot: data_slot(layout, row, index),
         offset: Offset(row * chunk + within),

@@ -3,7 +3,7 @@
 
 use super::{slot_room, volume_of, whole_slot, NewMember};
 use crate::footprint::overwrites;
-use crate::geometry::{Logical, MemberId, Physical, Range, Sectors, SlotId, MAX_MEMBERS};
+use crate::geometry::{rem, Logical, MemberId, Physical, Range, Sectors, SlotId, MAX_MEMBERS};
 use crate::layout::{Layout, Level};
 use crate::ondisk::{
     MapRange, Member, MemberState, Migration, RegionKind, Superblock, Uuid, HEAD_LEN, UNIT,
@@ -42,7 +42,7 @@ fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 {
         a
     } else {
-        gcd(b, a % b)
+        gcd(b, rem(a, b))
     }
 }
 

@@ -2,7 +2,7 @@
 //! The volume's size, within what its set holds.
 
 use super::volume_of;
-use crate::geometry::{Logical, Sectors};
+use crate::geometry::{rem, Logical, Sectors};
 use crate::ondisk::Superblock;
 use crate::refusal;
 use crate::text::Refusal;
@@ -19,7 +19,7 @@ pub fn resize(superblock: &mut Superblock, bytes: u64) -> Result<(), Refusal> {
         ));
     }
     let block = u64::from(superblock.logical_block.max(512));
-    if bytes == 0 || bytes % block != 0 {
+    if bytes == 0 || rem(bytes, block) != 0 {
         return Err(refusal!(
             EINVAL,
             "a size of {} bytes can't be; give a multiple of {} greater than 0",

@@ -29,10 +29,13 @@ pub fn read(set: &Set, alive: MemberMask, x: Logical, len: Sectors) -> Read {
         Level::Linear | Level::Raid0 => Read::Lost(run),
         Level::Raid1 => {
             for step in 1..set.layout.slots {
-                let slot = SlotId((spot.slot.0 + step) % set.layout.slots);
+                let slot = set.layout.slot_after(spot.slot, step);
                 let other = set.place(slot, spot.offset);
                 if alive.has(other.member) {
-                    return Read::Direct(Place { run: run.min(other.run), ..other });
+                    return Read::Direct(Place {
+                        run: run.min(other.run),
+                        ..other
+                    });
                 }
             }
             Read::Lost(run)
@@ -57,17 +60,27 @@ pub fn read(set: &Set, alive: MemberMask, x: Logical, len: Sectors) -> Read {
 
 /// The plan for a run that [`read`] said must be rebuilt; its data go `to` sectors into the request.
 pub fn plan_rebuild(set: &Set, x: Logical, len: Sectors, to: Sectors) -> Plan {
+    let mut plan = Plan::default();
+    plan_rebuild_into(set, x, len, to, &mut plan);
+    plan
+}
+
+/// [`plan_rebuild`] into a plan that is there already.
+pub fn plan_rebuild_into(set: &Set, x: Logical, len: Sectors, to: Sectors, plan: &mut Plan) {
     let spot = set.layout.locate(x);
     assert!(len <= spot.run);
-    let mut plan = Plan {
-        lane: len,
-        lanes: u16::from(set.layout.slots),
-        ..Plan::default()
-    };
+    plan.clear();
+    (plan.lane, plan.lanes) = (len, u16::from(set.layout.slots));
     let mut lane = 0;
     for slot in (0..set.layout.slots).map(SlotId) {
         if slot != spot.slot {
-            push(&mut plan.reads, set, (slot, spot.offset), len, Buf::Lane(lane, Sectors::ZERO));
+            push(
+                &mut plan.reads,
+                set,
+                (slot, spot.offset),
+                len,
+                Buf::Lane(lane, Sectors::ZERO),
+            );
             lane += 1;
         }
     }
@@ -77,6 +90,10 @@ pub fn plan_rebuild(set: &Set, x: Logical, len: Sectors, to: Sectors) -> Plan {
         at: Sectors::ZERO,
         len,
     });
-    plan.calcs.push(Calc::CopyOut { lane, at: Sectors::ZERO, to, len });
-    plan
+    plan.calcs.push(Calc::CopyOut {
+        lane,
+        at: Sectors::ZERO,
+        to,
+        len,
+    });
 }

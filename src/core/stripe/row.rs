@@ -17,21 +17,38 @@ pub fn plan_row(
     parity_lane: u16,
     in_place: impl Fn(Logical, SlotId) -> bool,
 ) -> Plan {
+    let mut plan = Plan::default();
+    plan_row_into(set, alive, row, parity_lane, in_place, &mut plan);
+    plan
+}
+
+/// [`plan_row`] into a plan that is there already.
+pub fn plan_row_into(
+    set: &Set,
+    alive: MemberMask,
+    row: u64,
+    parity_lane: u16,
+    in_place: impl Fn(Logical, SlotId) -> bool,
+    plan: &mut Plan,
+) {
     let layout = &set.layout;
     assert!(layout.level.is_striped());
     let (chunk, data) = (layout.chunk, layout.data_slots());
     let start = Logical(row * layout.stripe().0);
     let offset = layout.row_offset(start);
-    let mut plan = Plan {
-        lane: chunk,
-        lanes: parity_lane + 1,
-        ..Plan::default()
-    };
+    plan.clear();
+    (plan.lane, plan.lanes) = (chunk, parity_lane + 1);
     for index in 0..data {
         let slot = layout.data_slot(row, index);
         let x = start + Sectors(index * chunk.0);
         if !in_place(x, slot) && slot_alive(set, alive, slot, offset, chunk) {
-            push(&mut plan.writes, set, (slot, offset), chunk, Buf::Lane(index as u16, Sectors::ZERO));
+            push(
+                &mut plan.writes,
+                set,
+                (slot, offset),
+                chunk,
+                Buf::Lane(index as u16, Sectors::ZERO),
+            );
         }
     }
     if layout.level == Level::Raid5 {
@@ -43,8 +60,13 @@ pub fn plan_row(
                 at: Sectors::ZERO,
                 len: chunk,
             });
-            push(&mut plan.writes, set, (slot, offset), chunk, Buf::Lane(parity_lane, Sectors::ZERO));
+            push(
+                &mut plan.writes,
+                set,
+                (slot, offset),
+                chunk,
+                Buf::Lane(parity_lane, Sectors::ZERO),
+            );
         }
     }
-    plan
 }

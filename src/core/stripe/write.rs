@@ -9,7 +9,12 @@ use crate::placement::{Place, Set};
 
 /// The places on living members that hold the first run of `len` sectors from
 /// `x` on, each cut to the same run, for levels without parity. None: they are lost.
-pub fn copies(set: &Set, alive: MemberMask, x: Logical, len: Sectors) -> (List<Place, MAX_SLOTS>, Sectors) {
+pub fn copies(
+    set: &Set,
+    alive: MemberMask,
+    x: Logical,
+    len: Sectors,
+) -> (List<Place, MAX_SLOTS>, Sectors) {
     assert!(!set.layout.level.has_parity());
     let spot = set.layout.locate(x);
     let slots = if set.layout.level == Level::Raid1 {
@@ -18,7 +23,11 @@ pub fn copies(set: &Set, alive: MemberMask, x: Logical, len: Sectors) -> (List<P
         spot.slot.0..spot.slot.0 + 1
     };
     // A mirror's regions matter to reads only: a write goes to all legs alike.
-    let mut run = if set.layout.level == Level::Raid1 { len } else { spot.run.min(len) };
+    let mut run = if set.layout.level == Level::Raid1 {
+        len
+    } else {
+        spot.run.min(len)
+    };
     let mut places = List::new();
     for slot in slots.map(SlotId) {
         let place = set.place(slot, spot.offset);
@@ -148,8 +157,15 @@ impl Iterator for ParityPieces<'_> {
                 only: None,
             };
             let offset = piece.offset(self.set);
-            let whole = (0..layout.slots)
-                .all(|slot| slot_alive(self.set, self.alive, SlotId(slot), offset, band_len(self.set)));
+            let whole = (0..layout.slots).all(|slot| {
+                slot_alive(
+                    self.set,
+                    self.alive,
+                    SlotId(slot),
+                    offset,
+                    band_len(self.set),
+                )
+            });
             if !whole {
                 if self.index == layout.data_slots() {
                     (self.band, self.index) = (self.band + 1, 0);
@@ -176,14 +192,20 @@ pub fn plan_parity(set: &Set, alive: MemberMask, piece: &ParityPiece) -> Option<
 }
 
 /// [`plan_parity`] into a plan that is there already: it is large, and the steady path makes many.
-pub fn plan_parity_into(set: &Set, alive: MemberMask, piece: &ParityPiece, plan: &mut Plan) -> Option<()> {
+pub fn plan_parity_into(
+    set: &Set,
+    alive: MemberMask,
+    piece: &ParityPiece,
+    plan: &mut Plan,
+) -> Option<()> {
     let layout = &set.layout;
     let segments = piece.segments(set);
     let (lo, hi) = hull(&segments);
     let offset = piece.offset(set);
     let data = layout.data_slots();
     let parity_slot = layout.parity_slot(piece.row)?;
-    let is_alive = |slot, lo: Sectors, hi: Sectors| slot_alive(set, alive, slot, offset + lo, hi - lo);
+    let is_alive =
+        |slot, lo: Sectors, hi: Sectors| slot_alive(set, alive, slot, offset + lo, hi - lo);
 
     plan.clear();
     plan.lane = hi - lo;
@@ -195,7 +217,13 @@ pub fn plan_parity_into(set: &Set, alive: MemberMask, piece: &ParityPiece, plan:
             if !is_alive(slot, s.lo, s.hi) {
                 return None;
             }
-            push(&mut plan.writes, set, (slot, offset + s.lo), s.hi - s.lo, Buf::Data(s.from));
+            push(
+                &mut plan.writes,
+                set,
+                (slot, offset + s.lo),
+                s.hi - s.lo,
+                Buf::Data(s.from),
+            );
         }
         plan.lanes = 0;
         return Some(());
@@ -238,17 +266,44 @@ pub fn plan_parity_into(set: &Set, alive: MemberMask, piece: &ParityPiece, plan:
     if use_modify {
         for s in &segments {
             let slot = layout.data_slot(piece.row, s.index);
-            push(&mut plan.reads, set, (slot, offset + s.lo), s.hi - s.lo, Buf::Lane(lane(s.index), s.lo - lo));
+            push(
+                &mut plan.reads,
+                set,
+                (slot, offset + s.lo),
+                s.hi - s.lo,
+                Buf::Lane(lane(s.index), s.lo - lo),
+            );
         }
-        push(&mut plan.reads, set, (parity_slot, offset + lo), hi - lo, Buf::Lane(parity, Sectors::ZERO));
+        push(
+            &mut plan.reads,
+            set,
+            (parity_slot, offset + lo),
+            hi - lo,
+            Buf::Lane(parity, Sectors::ZERO),
+        );
         for s in &segments {
             let (at, len, lanes) = (s.lo - lo, s.hi - s.lo, 1 << s.index);
-            plan.calcs.push(Calc::Acc { lane: parity, lanes, at, len });
-            plan.calcs.push(Calc::CopyIn { lane: lane(s.index), at, from: s.from, len });
+            plan.calcs.push(Calc::Acc {
+                lane: parity,
+                lanes,
+                at,
+                len,
+            });
+            plan.calcs.push(Calc::CopyIn {
+                lane: lane(s.index),
+                at,
+                from: s.from,
+                len,
+            });
         }
         for s in &segments {
             let (at, len, lanes) = (s.lo - lo, s.hi - s.lo, 1 << s.index);
-            plan.calcs.push(Calc::Acc { lane: parity, lanes, at, len });
+            plan.calcs.push(Calc::Acc {
+                lane: parity,
+                lanes,
+                at,
+                len,
+            });
         }
     } else {
         for index in 0..data {
@@ -263,7 +318,13 @@ pub fn plan_parity_into(set: &Set, alive: MemberMask, piece: &ParityPiece, plan:
                     if missing == Some(index) {
                         return None;
                     }
-                    push(&mut plan.reads, set, (slot, offset + from), to - from, Buf::Lane(lane(index), from - lo));
+                    push(
+                        &mut plan.reads,
+                        set,
+                        (slot, offset + from),
+                        to - from,
+                        Buf::Lane(lane(index), from - lo),
+                    );
                 }
             }
         }
@@ -285,9 +346,21 @@ pub fn plan_parity_into(set: &Set, alive: MemberMask, piece: &ParityPiece, plan:
     for s in &segments {
         if missing != Some(s.index) {
             let slot = layout.data_slot(piece.row, s.index);
-            push(&mut plan.writes, set, (slot, offset + s.lo), s.hi - s.lo, Buf::Lane(lane(s.index), s.lo - lo));
+            push(
+                &mut plan.writes,
+                set,
+                (slot, offset + s.lo),
+                s.hi - s.lo,
+                Buf::Lane(lane(s.index), s.lo - lo),
+            );
         }
     }
-    push(&mut plan.writes, set, (parity_slot, offset + lo), hi - lo, Buf::Lane(parity, Sectors::ZERO));
+    push(
+        &mut plan.writes,
+        set,
+        (parity_slot, offset + lo),
+        hi - lo,
+        Buf::Lane(parity, Sectors::ZERO),
+    );
     Some(())
 }

@@ -45,7 +45,7 @@ fn run(shared: &Shared, control: &KthreadControl) {
             .wait_idle(|| control.should_stop() || shared.has_changed());
         if shared.take_change() {
             for (name, running) in shared.registry.lock().running() {
-                if tell(running).is_err() {
+                if tell(name.as_str(), running).is_err() {
                     pr_warn!("{}: no memory to tell of a change\n", name.as_str());
                 }
             }
@@ -53,7 +53,7 @@ fn run(shared: &Shared, control: &KthreadControl) {
     }
 }
 
-fn tell(running: &mut Running) -> Result {
+fn tell(name: &str, running: &mut Running) -> Result {
     let status = running.volume.status();
     running.files.follow_members()?;
     for file in [c"sync_completed", c"migrate_position", c"sync_action"] {
@@ -63,6 +63,11 @@ fn tell(running: &mut Running) -> Result {
     let before = core::mem::replace(&mut running.told, told);
     if told == before {
         return Ok(());
+    }
+    if told.migrate_state != before.migrate_state {
+        if let Some(why) = &status.blocked {
+            pr_warn!("{}: the migration is blocked: {}\n", name, why.as_str());
+        }
     }
     let changed = [
         (c"migrate_state", told.migrate_state != before.migrate_state),

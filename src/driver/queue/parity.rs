@@ -8,7 +8,9 @@ use restripe_core::geometry::{MemberMask, Range};
 use restripe_core::placement::Set;
 use restripe_core::stripe::{self, parity_pieces, plan_parity_into, Plan};
 
-use super::transfer::{send_reads, send_writes, Cutter, KernelXor, RequestData, Source};
+use super::transfer::{
+    empty_plan, send_reads, send_writes, Cutter, KernelXor, RequestData, Source,
+};
 use super::{failed_members, fault, finish, range_of, Io, Queue, Stage};
 use crate::sys::block::bio::Outcome;
 use crate::sys::block::mq::OwnedRequest;
@@ -17,9 +19,9 @@ use crate::sys::mem::Buffer;
 use crate::volume::Volume;
 
 /// What a parity write works with.
-pub struct ParityOp {
+pub(crate) struct ParityOp {
     /// Whether it is of those with much scratch.
-    pub large: bool,
+    pub(crate) large: bool,
     scratch: Buffer,
     work: Work,
 }
@@ -27,7 +29,7 @@ pub struct ParityOp {
 /// How far it is.
 struct Work {
     /// The round's plan, if it has only one piece; else room to make each plan again.
-    plan: Plan,
+    plan: KBox<Plan>,
     is_kept: bool,
     /// Pieces done in earlier rounds.
     done: usize,
@@ -38,12 +40,12 @@ struct Work {
 
 impl ParityOp {
     /// With so many bytes of scratch.
-    pub fn new(bytes: usize, large: bool) -> Result<Self> {
+    pub(crate) fn new(bytes: usize, large: bool) -> Result<Self> {
         Ok(ParityOp {
             large,
             scratch: Buffer::new(bytes)?,
             work: Work {
-                plan: Plan::default(),
+                plan: empty_plan()?,
                 is_kept: false,
                 done: 0,
                 pieces: 0,

@@ -12,23 +12,24 @@ use kernel::prelude::*;
 use restripe_core::geometry::MemberMask;
 use restripe_core::stripe::Plan;
 
+use super::transfer::empty_plan;
 use crate::sys::mem::Buffer;
 
 /// Bytes of a piece that is copied before it is written.
 const BOUNCE: usize = 256 << 10;
 
 /// The memory that one such request needs.
-pub struct Kit {
-    plan: Plan,
+pub(crate) struct Kit {
+    plan: KBox<Plan>,
     scratch: Buffer,
     bounce: Buffer,
 }
 
 impl Kit {
     /// With so many bytes of scratch.
-    pub fn new(scratch: usize) -> Result<Self> {
+    pub(crate) fn new(scratch: usize) -> Result<Self> {
         Ok(Kit {
-            plan: Plan::default(),
+            plan: empty_plan()?,
             scratch: Buffer::new(scratch)?,
             bounce: Buffer::new(BOUNCE)?,
         })

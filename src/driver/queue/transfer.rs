@@ -1,19 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Carries out the core's plans: their transfers, and the data their arithmetic touches.
 
+use kernel::prelude::*;
+use pin_init::init;
 use restripe_core::geometry::{MemberId, Sectors};
 use restripe_core::parity::Xor;
 use restripe_core::stripe::{Buf, Payload, Plan};
 
 use super::Queue;
+use crate::superblock::list;
 use crate::sys::block::bio::Batch;
 use crate::sys::block::mq::Request;
 use crate::sys::block::{Flags, Member, Status};
 use crate::sys::mem::{Buffer, Slice, SliceMut};
 use crate::sys::parity;
 
+/// An empty plan: too large for a stack, so made in place. *Task* context.
+pub(crate) fn empty_plan() -> Result<KBox<Plan>> {
+    KBox::init(
+        init!(Plan {
+            reads <- list(),
+            calcs <- list(),
+            writes <- list(),
+            lane: Sectors::ZERO,
+            lanes: 0,
+        }? Error),
+        GFP_KERNEL,
+    )
+}
+
 /// XOR by the kernel.
-pub struct KernelXor;
+pub(crate) struct KernelXor;
 
 impl Xor for KernelXor {
     fn xor(&self, dst: &mut [u8], srcs: &[&[u8]]) {
@@ -22,7 +39,7 @@ impl Xor for KernelXor {
 }
 
 /// The data of a request, from its first byte.
-pub struct RequestData<'a>(pub &'a Request<Queue>);
+pub(crate) struct RequestData<'a>(pub &'a Request<Queue>);
 
 impl Payload for RequestData<'_> {
     fn copy_to(&self, from: usize, to: &mut [u8]) {
@@ -37,7 +54,7 @@ impl Payload for RequestData<'_> {
 }
 
 /// Data in a buffer, for writes only.
-pub struct BufferData<'a>(pub &'a [u8]);
+pub(crate) struct BufferData<'a>(pub &'a [u8]);
 
 impl Payload for BufferData<'_> {
     fn copy_to(&self, from: usize, to: &mut [u8]) {
@@ -50,13 +67,13 @@ impl Payload for BufferData<'_> {
 }
 
 /// Hands out parts of a buffer to read into, from its start to its end.
-pub struct Cutter<'s> {
+pub(crate) struct Cutter<'s> {
     rest: Option<SliceMut<'s>>,
     at: usize,
 }
 
 impl<'s> Cutter<'s> {
-    pub fn new(buffer: &'s mut Buffer) -> Self {
+    pub(crate) fn new(buffer: &'s mut Buffer) -> Self {
         let len = buffer.len();
         Cutter {
             rest: Some(buffer.slice_mut(0..len)),
@@ -65,7 +82,7 @@ impl<'s> Cutter<'s> {
     }
 
     /// `len` bytes from byte `at` on, if they are behind all that were taken before.
-    pub fn take(&mut self, at: usize, len: usize) -> Option<SliceMut<'s>> {
+    pub(crate) fn take(&mut self, at: usize, len: usize) -> Option<SliceMut<'s>> {
         let mut rest = self.rest.take()?;
         let skip = at.checked_sub(self.at)?;
         if skip > 0 {
@@ -86,7 +103,7 @@ impl<'s> Cutter<'s> {
 }
 
 /// Sends a plan's reads, into its scratch that begins `base` bytes into the buffer.
-pub fn send_reads<'s>(
+pub(crate) fn send_reads<'s>(
     plan: &Plan,
     base: usize,
     cutter: &mut Cutter<'s>,
@@ -110,7 +127,7 @@ pub fn send_reads<'s>(
 
 /// What a plan's writes take their data from, where it is not scratch.
 #[derive(Clone, Copy)]
-pub enum Source<'s> {
+pub(crate) enum Source<'s> {
     /// A request's own pages.
     Request(&'s Request<Queue>),
     /// A buffer that holds the data from its first byte on.
@@ -119,7 +136,7 @@ pub enum Source<'s> {
 
 impl<'s> Source<'s> {
     /// Sends `len` sectors of it, from `from` on, to sector `at` of a member.
-    pub fn send(
+    pub(crate) fn send(
         self,
         batch: &Batch<'s>,
         (from, len): (Sectors, Sectors),
@@ -141,7 +158,7 @@ impl<'s> Source<'s> {
 }
 
 /// Sends a plan's writes, from its scratch that begins `base` bytes into the buffer, and from `data`.
-pub fn send_writes<'s>(
+pub(crate) fn send_writes<'s>(
     plan: &Plan,
     (scratch, base): (&'s Buffer, usize),
     data: Source<'s>,

@@ -21,11 +21,15 @@ struct Queue {
     poked: bool,
     /// Jobs that hold their range now, one bit each.
     granted: u32,
+    /// Events that came to the list, and those of them that were taken from it and handled.
+    came: u64,
+    taken: u64,
+    handled: u64,
 }
 
 /// Where events wait for the worker thread.
 #[pin_data]
-pub struct Inbox {
+pub(crate) struct Inbox {
     #[pin]
     queue: SpinLockIrq<Queue>,
     #[pin]
@@ -33,13 +37,16 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    pub fn new() -> Result<impl PinInit<Inbox>> {
+    pub(crate) fn new() -> Result<impl PinInit<Inbox>> {
         let queue = Queue {
             events: KVec::with_capacity(ROOM, GFP_KERNEL)?,
             want_active: false,
             faulted: MemberMask::EMPTY,
             poked: false,
             granted: 0,
+            came: 0,
+            taken: 0,
+            handled: 0,
         };
         Ok(pin_init!(Inbox {
             queue <- new_spinlock_irq!(queue),
@@ -48,7 +55,7 @@ impl Inbox {
     }
 
     /// Takes an event. `WantActive` and `Faulted` from any context, all others from tasks.
-    pub fn put(&self, event: Event) {
+    pub(crate) fn put(&self, event: Event) {
         match event {
             Event::WantActive => self.queue.lock().want_active = true,
             Event::Faulted { members } => {
@@ -56,19 +63,48 @@ impl Inbox {
                 queue.faulted = queue.faulted | members;
             }
             Event::Tick => self.queue.lock().poked = true,
-            other => self
-                .room
-                .wait_until(|| self.queue.lock().events.push_within_capacity(other).is_ok()),
+            other => {
+                self.append(other);
+            }
         }
     }
 
+    /// Takes an event from a task, and gives it a number.
+    pub(crate) fn append(&self, event: Event) -> u64 {
+        let mut number = 0;
+        self.room.wait_until(|| {
+            let mut queue = self.queue.lock();
+            let has_room = queue.events.push_within_capacity(event).is_ok();
+            if has_room {
+                queue.came += 1;
+                number = queue.came;
+            }
+            has_room
+        });
+        number
+    }
+
+    /// Waits until the event of that number has been handled. *Task* context.
+    pub(crate) fn wait_handled(&self, number: u64) {
+        self.room.wait_until(|| self.queue.lock().handled >= number);
+    }
+
+    /// All that was taken so far has been handled.
+    pub(crate) fn note_handled(&self) {
+        {
+            let mut queue = self.queue.lock();
+            queue.handled = queue.taken;
+        }
+        self.room.wake_all();
+    }
+
     /// A job holds its range now. Any context.
-    pub fn grant(&self, job: u8) {
+    pub(crate) fn grant(&self, job: u8) {
         self.queue.lock().granted |= 1 << job;
     }
 
     /// Whether there is something to take. Any context.
-    pub fn is_waiting(&self) -> bool {
+    pub(crate) fn is_waiting(&self) -> bool {
         let queue = self.queue.lock();
         !queue.events.is_empty()
             || queue.want_active
@@ -78,7 +114,7 @@ impl Inbox {
     }
 
     /// The next event.
-    pub fn take(&self) -> Option<Event> {
+    pub(crate) fn take(&self) -> Option<Event> {
         let mut queue = self.queue.lock();
         if queue.poked {
             queue.poked = false;
@@ -99,10 +135,7 @@ impl Inbox {
             return Some(Event::Locked { job });
         }
         let event = queue.events.remove(0).ok();
-        drop(queue);
-        if event.is_some() {
-            self.room.wake_all();
-        }
+        queue.taken += u64::from(event.is_some());
         event
     }
 }

@@ -13,7 +13,7 @@ use crate::sys::block::{Limits, Member};
 const MAX_SECTORS: u32 = 2048;
 
 /// What a disk on `layout` takes and prefers. `logical_block`: bytes.
-pub fn limits(layout: &Layout, logical_block: u32, members: &Members) -> Limits {
+pub(crate) fn limits(layout: &Layout, logical_block: u32, members: &Members) -> Limits {
     let mut limits = Limits::new(logical_block);
     if layout.level.is_striped() {
         // CAST: A chunk is at most 1 MiB, and there are at most 16 slots.
@@ -31,6 +31,6 @@ pub fn limits(layout: &Layout, logical_block: u32, members: &Members) -> Limits 
 }
 
 /// The devices, for the limits that they set.
-pub fn devices(members: &Members) -> impl Iterator<Item = &Member> {
+pub(crate) fn devices(members: &Members) -> impl Iterator<Item = &Member> {
     members.iter().flatten().map(Arc::deref)
 }

@@ -14,13 +14,13 @@ use crate::sys::work::WorkQueue;
 /// Most that hold or wait: every request of [`MAX_TAGS`], and the engine's jobs.
 const ENTRIES: usize = MAX_TAGS + 64;
 /// Most requests of a volume at once.
-pub const MAX_TAGS: usize = 2048;
+pub(crate) const MAX_TAGS: usize = 2048;
 
 /// Owners that are jobs count down from here, those that are requests up from 0.
 const FIRST_JOB: u64 = u64::MAX;
 
 /// A range of the lock's keys.
-pub type Keys = (u64, u64);
+pub(crate) type Keys = (u64, u64);
 
 enum Waiter {
     Request(OwnedRequest<Queue>),
@@ -35,13 +35,13 @@ struct Inner {
 
 /// See [`Map::lock_range`](restripe_core::admit::Map::lock_range) for what keys mean.
 #[pin_data]
-pub struct Locks {
+pub(crate) struct Locks {
     #[pin]
     inner: SpinLockIrq<Inner>,
 }
 
 impl Locks {
-    pub fn new() -> Result<impl PinInit<Locks>> {
+    pub(crate) fn new() -> Result<impl PinInit<Locks>> {
         let inner = Inner {
             ranges: zeroed()?,
             waiters: KVec::with_capacity(ENTRIES, GFP_KERNEL)?,
@@ -55,7 +55,7 @@ impl Locks {
     /// else it comes to [`Operations::work`] when it does. Any context.
     ///
     /// [`Operations::work`]: crate::sys::block::mq::Operations::work
-    pub fn lock(
+    pub(crate) fn lock(
         &self,
         keys: Keys,
         id: u64,
@@ -74,7 +74,7 @@ impl Locks {
     }
 
     /// The same for a job; true if it holds them now, else `granted` of [`Locks::unlock`] says so.
-    pub fn lock_job(&self, keys: Keys, job: u8) -> bool {
+    pub(crate) fn lock_job(&self, keys: Keys, job: u8) -> bool {
         let owner = FIRST_JOB - u64::from(job);
         let mut inner = self.inner.lock();
         if inner.ranges.lock(keys.0, keys.1, owner) {
@@ -88,7 +88,7 @@ impl Locks {
 
     /// Gives back what request `id` holds. Requests that hold their keys now go to `queue`, jobs
     /// to `granted`. Any context.
-    pub fn unlock(&self, id: u64, queue: &WorkQueue, mut granted: impl FnMut(u8)) {
+    pub(crate) fn unlock(&self, id: u64, queue: &WorkQueue, mut granted: impl FnMut(u8)) {
         let mut inner = self.inner.lock();
         let inner = &mut *inner;
         let waiters = &mut inner.waiters;
@@ -103,7 +103,7 @@ impl Locks {
     }
 
     /// The same for a job.
-    pub fn unlock_job(&self, job: u8, queue: &WorkQueue, granted: impl FnMut(u8)) {
+    pub(crate) fn unlock_job(&self, job: u8, queue: &WorkQueue, granted: impl FnMut(u8)) {
         self.unlock(FIRST_JOB - u64::from(job), queue, granted);
     }
 }

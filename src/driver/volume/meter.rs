@@ -8,14 +8,14 @@ const INTERVAL: u64 = 1000;
 
 /// Two samples, the older of which is one to two intervals old.
 #[derive(Default)]
-pub struct Meter {
+pub(crate) struct Meter {
     old: Option<(u64, Sectors)>,
     new: Option<(u64, Sectors)>,
 }
 
 impl Meter {
     /// Takes note of how much is done.
-    pub fn sample(&mut self, now: u64, done: Option<Sectors>) {
+    pub(crate) fn sample(&mut self, now: u64, done: Option<Sectors>) {
         let Some(done) = done else {
             *self = Meter::default();
             return;
@@ -31,7 +31,7 @@ impl Meter {
     }
 
     /// KiB a second.
-    pub fn speed(&self, now: u64, done: Sectors) -> u64 {
+    pub(crate) fn speed(&self, now: u64, done: Sectors) -> u64 {
         let Some((then, at)) = self.old.or(self.new) else {
             return 0;
         };

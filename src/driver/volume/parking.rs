@@ -10,13 +10,13 @@ use crate::sys::sync::{new_spinlock_irq, SpinLockIrq};
 
 /// Requests that wait; there is room for all there are.
 #[pin_data]
-pub struct Parking {
+pub(crate) struct Parking {
     #[pin]
     requests: SpinLockIrq<KVec<OwnedRequest<Queue>>>,
 }
 
 impl Parking {
-    pub fn new() -> Result<impl PinInit<Parking>> {
+    pub(crate) fn new() -> Result<impl PinInit<Parking>> {
         let requests = KVec::with_capacity(MAX_TAGS, GFP_KERNEL)?;
         Ok(pin_init!(Parking {
             requests <- new_spinlock_irq!(requests),
@@ -25,7 +25,7 @@ impl Parking {
 
     /// Keeps a request, unless `stay` says, under the lock, that it has not to wait any more: then
     /// it is given back. Any context.
-    pub fn put(
+    pub(crate) fn put(
         &self,
         rq: OwnedRequest<Queue>,
         stay: impl FnOnce() -> bool,
@@ -40,12 +40,12 @@ impl Parking {
     }
 
     /// Takes the one that waits longest of those there are now. Any context.
-    pub fn take(&self) -> Option<OwnedRequest<Queue>> {
+    pub(crate) fn take(&self) -> Option<OwnedRequest<Queue>> {
         self.requests.lock().remove(0).ok()
     }
 
     /// How many wait.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.requests.lock().len()
     }
 }

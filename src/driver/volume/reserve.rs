@@ -17,7 +17,7 @@ struct Inner<T> {
 
 /// A fixed number of `T`.
 #[pin_data]
-pub struct Reserve<T> {
+pub(crate) struct Reserve<T> {
     #[pin]
     inner: SpinLockIrq<Inner<T>>,
     #[pin]
@@ -26,7 +26,7 @@ pub struct Reserve<T> {
 
 impl<T: Send + 'static> Reserve<T> {
     /// `n` of what `make` makes.
-    pub fn new(n: usize, make: impl Fn() -> Result<T>) -> Result<impl PinInit<Reserve<T>>> {
+    pub(crate) fn new(n: usize, make: impl Fn() -> Result<T>) -> Result<impl PinInit<Reserve<T>>> {
         let mut free = KVec::with_capacity(n, GFP_KERNEL)?;
         for _ in 0..n {
             free.push(KBox::new(make()?, GFP_KERNEL)?, GFP_KERNEL)?;
@@ -42,7 +42,10 @@ impl<T: Send + 'static> Reserve<T> {
     }
 
     /// One for `rq`, or `rq` is kept, and goes to a worker when there is one. Any context.
-    pub fn take_for(&self, rq: OwnedRequest<Queue>) -> Option<(KBox<T>, OwnedRequest<Queue>)> {
+    pub(crate) fn take_for(
+        &self,
+        rq: OwnedRequest<Queue>,
+    ) -> Option<(KBox<T>, OwnedRequest<Queue>)> {
         let mut inner = self.inner.lock();
         match inner.free.pop() {
             Some(thing) => Some((thing, rq)),
@@ -55,7 +58,7 @@ impl<T: Send + 'static> Reserve<T> {
     }
 
     /// Waits for one. *Task* context; for who has none yet.
-    pub fn take(&self) -> KBox<T> {
+    pub(crate) fn take(&self) -> KBox<T> {
         let mut got = None;
         self.returned.wait_until(|| {
             got = self.inner.lock().free.pop();
@@ -68,7 +71,7 @@ impl<T: Send + 'static> Reserve<T> {
     }
 
     /// Gives one back. Any context.
-    pub fn put(&self, thing: KBox<T>, queue: &WorkQueue) {
+    pub(crate) fn put(&self, thing: KBox<T>, queue: &WorkQueue) {
         let next = {
             let mut inner = self.inner.lock();
             // There is room for all there are.

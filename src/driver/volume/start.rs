@@ -16,30 +16,31 @@ use super::locks::Locks;
 use super::{life, Errors, Inbox, Members, Meter, Observer, Parking, Reserve, Volume};
 use super::{MAX_TAGS, SMALL_SCRATCH};
 use crate::queue::{Kit, ParityOp, Queue};
+use crate::superblock;
 use crate::sys::block::mq::{TagSet, TagSetConfig};
 use crate::sys::block::{Disk, Member};
-use crate::sys::mem::{zeroed, MAX_BUFFER};
+use crate::sys::mem::MAX_BUFFER;
 use crate::sys::sync::{new_spinlock_irq, Epochs, WaitQueue};
 use crate::sys::work::{cpus, WorkQueue, WorkQueueKind};
 use crate::worker::{self, Birth, Chores, JobMemory};
 
 /// A member that is there.
-pub struct Present {
-    pub id: MemberId,
-    pub device: Arc<Member>,
+pub(crate) struct Present {
+    pub(crate) id: MemberId,
+    pub(crate) device: Arc<Member>,
     /// Which of its superblocks is its last durable one, if it has one.
-    pub slot: Option<usize>,
+    pub(crate) slot: Option<usize>,
 }
 
 /// What a volume is started from.
-pub struct Start {
+pub(crate) struct Start {
     /// As found, or made; the first commit makes it durable. It says which members are missing.
-    pub superblock: KBox<Superblock>,
-    pub members: KVec<Present>,
+    pub(crate) superblock: KBox<Superblock>,
+    pub(crate) members: KVec<Present>,
     /// The valid stash that was found.
-    pub stash: Option<StashHeader>,
-    pub read_only: bool,
-    pub observer: Arc<dyn Observer>,
+    pub(crate) stash: Option<StashHeader>,
+    pub(crate) read_only: bool,
+    pub(crate) observer: Arc<dyn Observer>,
 }
 
 /// Requests in flight in each hardware queue.
@@ -55,7 +56,7 @@ impl Volume {
     ///
     /// # Errors
     /// Where there is no memory, and where members fail that it can't do without.
-    pub fn start(start: Start) -> Result<Arc<Volume>, Refusal> {
+    pub(crate) fn start(start: Start) -> Result<Arc<Volume>, Refusal> {
         let no_memory = |_: Error| {
             refusal!(
                 ENOMEM,
@@ -94,6 +95,7 @@ impl Volume {
     }
 
     /// Makes the disk, and everything that shows its members.
+    #[inline(never)]
     fn show(
         self: &Arc<Self>,
         name: &CStr,
@@ -133,7 +135,7 @@ impl Volume {
 
     /// Fits the disk to the volume as it is now. *Task* context; waits for requests under way, so
     /// not in the thread that they may wait for.
-    pub fn refit(&self) {
+    pub(crate) fn refit(&self) {
         let Some(disk) = self.disk() else {
             return;
         };
@@ -161,7 +163,7 @@ fn tag_set() -> Result<Arc<TagSet<Queue>>> {
 }
 
 /// Bytes of scratch that a row of any of the sets needs, band by band.
-pub fn row_scratch(sets: &[Set]) -> usize {
+pub(crate) fn row_scratch(sets: &[Set]) -> usize {
     let slots = sets.iter().map(|set| usize::from(set.layout.slots)).max();
     let bytes = slots.unwrap_or(1) * BAND.bytes() as usize;
     bytes.clamp(MAX_BUFFER / 4, MAX_BUFFER)
@@ -169,6 +171,8 @@ pub fn row_scratch(sets: &[Set]) -> usize {
 
 type Made = (Arc<Volume>, Birth, KVec<Present>);
 
+/// In a frame of its own: it is large.
+#[inline(never)]
 fn make(start: Start, hw_queues: usize) -> Result<Made> {
     let mut members: Members = [const { None }; MAX_MEMBERS];
     let mut slots = [None; MAX_MEMBERS];
@@ -224,7 +228,7 @@ fn make(start: Start, hw_queues: usize) -> Result<Made> {
     )?;
     let birth = Birth {
         superblock: start.superblock,
-        before: zeroed()?,
+        before: superblock::empty()?,
         stash: start.stash,
         read_only,
         spares,

@@ -7,28 +7,28 @@ use restripe_core::text::Text;
 use super::{now_ms, Volume};
 
 /// A moment of a volume.
-pub struct Status {
-    pub migrate_state: &'static str,
-    pub array_state: &'static str,
-    pub sync_action: &'static str,
+pub(crate) struct Status {
+    pub(crate) migrate_state: &'static str,
+    pub(crate) array_state: &'static str,
+    pub(crate) sync_action: &'static str,
     /// The durable cursor of a migration, in sectors of the volume.
-    pub position: Option<u64>,
+    pub(crate) position: Option<u64>,
     /// Done, and in all.
-    pub sync: Option<(Sectors, Sectors)>,
+    pub(crate) sync: Option<(Sectors, Sectors)>,
     /// KiB a second.
-    pub speed_kib: u64,
+    pub(crate) speed_kib: u64,
     /// KiB a second; 0 is no cap.
-    pub speed_max: u32,
+    pub(crate) speed_max: u32,
     /// Slots missing.
-    pub degraded: u8,
+    pub(crate) degraded: u8,
     /// Why a migration can't go on, or did not begin.
-    pub blocked: Option<Text<160>>,
-    pub size: Sectors,
+    pub(crate) blocked: Option<Text<160>>,
+    pub(crate) size: Sectors,
 }
 
 impl Volume {
     /// How it is now.
-    pub fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         let mut status = self.engine(|engine| Status {
             migrate_state: engine.migrate_state(),
             array_state: engine.array_state(),

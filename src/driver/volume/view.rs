@@ -11,16 +11,16 @@ use crate::sys::block::Member;
 use crate::sys::sync::{new_spinlock_irq, SpinLockIrq};
 
 /// The members that are open, by their rows in the table.
-pub type Members = [Option<Arc<Member>>; MAX_MEMBERS];
+pub(crate) type Members = [Option<Arc<Member>>; MAX_MEMBERS];
 
 /// A map and all that belongs to it. Requests hold it by entering its epoch.
 #[pin_data]
-pub struct View {
-    pub map: Map,
+pub(crate) struct View {
+    pub(crate) map: Map,
     /// Reads go where they go under any cursor, and no write needs to look at it.
-    pub at_rest: bool,
+    pub(crate) at_rest: bool,
     /// Writes may be admitted.
-    pub writable: bool,
+    pub(crate) writable: bool,
     /// Moves while a migration does; requests of an older view see it as it was at the end of that.
     #[pin]
     cursor: SpinLockIrq<Cursor>,
@@ -30,7 +30,7 @@ pub struct View {
 impl View {
     /// A view of `map`. *Task* context, and not while writeback depends on it: see
     /// [`View::refill`].
-    pub fn new(map: &Map, cursor: Cursor, members: &Members) -> Result<Pin<KBox<View>>> {
+    pub(crate) fn new(map: &Map, cursor: Cursor, members: &Members) -> Result<Pin<KBox<View>>> {
         let view = KBox::pin_init(
             pin_init!(View {
                 map: *map,
@@ -47,7 +47,7 @@ impl View {
     }
 
     /// Makes it a view of `map`: nobody has it.
-    pub fn refill(self: Pin<&mut Self>, map: &Map, cursor: Cursor, members: &Members) {
+    pub(crate) fn refill(self: Pin<&mut Self>, map: &Map, cursor: Cursor, members: &Members) {
         let this = self.project();
         *this.map = *map;
         *this.at_rest = map.target.is_none();
@@ -57,27 +57,27 @@ impl View {
     }
 
     /// The cursor now. Writes look at it only when they hold their range.
-    pub fn cursor(&self) -> Cursor {
+    pub(crate) fn cursor(&self) -> Cursor {
         *self.cursor.lock()
     }
 
     /// Moves the cursor.
-    pub fn set_cursor(&self, cursor: Cursor) {
+    pub(crate) fn set_cursor(&self, cursor: Cursor) {
         *self.cursor.lock() = cursor;
     }
 
     /// The device of a member that is alive.
-    pub fn member(&self, id: MemberId) -> Option<&Member> {
+    pub(crate) fn member(&self, id: MemberId) -> Option<&Member> {
         self.members[usize::from(id.0)].as_deref()
     }
 
     /// The set of a route that has one.
-    pub fn set(&self, route: Route) -> &Set {
+    pub(crate) fn set(&self, route: Route) -> &Set {
         self.map.set(route)
     }
 
     /// Where a read of `x` goes, and up to where.
-    pub fn route_read(&self, x: Logical) -> (Route, Logical) {
+    pub(crate) fn route_read(&self, x: Logical) -> (Route, Logical) {
         if self.at_rest {
             // However long the volume is by now: what is under way fits the set.
             return (Route::Source, Logical(u64::MAX));

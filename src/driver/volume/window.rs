@@ -5,19 +5,19 @@
 use kernel::prelude::*;
 use restripe_core::geometry::{Logical, Range, Sectors};
 
-use crate::sys::mem::{Buffer, Slice, SliceMut, MAX_BUFFER};
+use crate::sys::mem::{Buffer, Slice, MAX_BUFFER};
 
 /// A piece of a volume in memory, in logical order. Chunks are powers of two up to the length of
 /// a buffer, so none lies on two of them if the piece starts on a row.
-pub struct Window {
+pub(crate) struct Window {
     buffers: KVec<Buffer>,
     /// First sector of the volume that it holds.
-    pub start: Logical,
+    pub(crate) start: Logical,
 }
 
 impl Window {
     /// Room for `bytes`.
-    pub fn new(bytes: usize) -> Result<Self> {
+    pub(crate) fn new(bytes: usize) -> Result<Self> {
         let mut buffers = KVec::new();
         let mut left = bytes.next_multiple_of(kernel::page::PAGE_SIZE);
         while left > 0 {
@@ -32,7 +32,7 @@ impl Window {
     }
 
     /// How many bytes it has room for.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.buffers.iter().map(Buffer::len).sum()
     }
 
@@ -43,42 +43,36 @@ impl Window {
     }
 
     /// The sectors from `x` on that lie in one buffer, at most `len`.
-    pub fn run(&self, x: Logical, len: Sectors) -> Sectors {
+    pub(crate) fn run(&self, x: Logical, len: Sectors) -> Sectors {
         let (_, at) = self.place(x);
         len.min(Sectors::from_bytes((MAX_BUFFER - at) as u64))
     }
 
     /// To write a run from.
-    pub fn slice(&self, x: Logical, len: Sectors) -> Slice<'_> {
+    pub(crate) fn slice(&self, x: Logical, len: Sectors) -> Slice<'_> {
         let (index, at) = self.place(x);
         self.buffers[index].slice(at..at + len.bytes() as usize)
     }
 
     /// The bytes of a run.
-    pub fn bytes(&self, x: Logical, len: Sectors) -> &[u8] {
+    pub(crate) fn bytes(&self, x: Logical, len: Sectors) -> &[u8] {
         let (index, at) = self.place(x);
         &self.buffers[index].as_slice()[at..at + len.bytes() as usize]
     }
 
     /// The bytes of a run.
-    pub fn bytes_mut(&mut self, x: Logical, len: Sectors) -> &mut [u8] {
+    pub(crate) fn bytes_mut(&mut self, x: Logical, len: Sectors) -> &mut [u8] {
         let (index, at) = self.place(x);
         &mut self.buffers[index].as_mut_slice()[at..at + len.bytes() as usize]
     }
 
-    /// To read a run into.
-    pub fn slice_mut(&mut self, x: Logical, len: Sectors) -> SliceMut<'_> {
-        let (index, at) = self.place(x);
-        self.buffers[index].slice_mut(at..at + len.bytes() as usize)
-    }
-
     /// All of its buffers, to fill at once.
-    pub fn buffers_mut(&mut self) -> &mut [Buffer] {
+    pub(crate) fn buffers_mut(&mut self) -> &mut [Buffer] {
         &mut self.buffers
     }
 
     /// Calls `f` with the runs of `range`, in order.
-    pub fn for_each_run(&self, range: Range, mut f: impl FnMut(Logical, Sectors)) {
+    pub(crate) fn for_each_run(&self, range: Range, mut f: impl FnMut(Logical, Sectors)) {
         let mut x = range.start;
         while x < range.end {
             let len = self.run(x, range.end - x);
@@ -88,7 +82,7 @@ impl Window {
     }
 
     /// Fills with zeroes.
-    pub fn zero(&mut self, range: Range) {
+    pub(crate) fn zero(&mut self, range: Range) {
         let mut x = range.start;
         while x < range.end {
             let len = self.run(x, range.end - x);

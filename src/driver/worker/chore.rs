@@ -11,11 +11,14 @@ use restripe_core::list::List;
 use restripe_core::ondisk::{StashHeader, Superblock, Uuid, SUPERBLOCK_SIZE};
 use restripe_core::placement::Set;
 use restripe_core::rules::Rules;
+use restripe_core::stripe::Plan;
 
 use super::memory::JobMemory;
+use crate::queue::empty_plan;
+use crate::superblock;
 use crate::sys::block::bio::{IoBox, IoContext, Outcome};
 use crate::sys::block::Member;
-use crate::sys::mem::{zeroed, Buffer};
+use crate::sys::mem::Buffer;
 use crate::volume::{Members, Volume, Window};
 
 /// The chore of the engine's control.
@@ -73,7 +76,8 @@ pub(super) struct Chore {
     /// There while it is away.
     volume: Option<Arc<Volume>>,
     pub(super) devices: Members,
-    pub(super) map: Map,
+    pub(super) map: KBox<Map>,
+    pub(super) plan: KBox<Plan>,
     /// Places on members that the task is about: stashes, superblocks.
     pub(super) places: List<(MemberId, Physical), MAX_MEMBERS>,
     pub(super) memory: JobMemory,
@@ -182,10 +186,10 @@ impl IoContext for Chore {
 }
 
 /// The chores that are at home.
-pub struct Chores([Option<IoBox<Chore>>; CHORES]);
+pub(crate) struct Chores([Option<IoBox<Chore>>; CHORES]);
 
 impl Chores {
-    pub fn new() -> Result<Chores> {
+    pub(crate) fn new() -> Result<Chores> {
         let mut chores = [const { None }; CHORES];
         for (index, place) in chores.iter_mut().enumerate() {
             let is_control = index == CONTROL;
@@ -194,13 +198,18 @@ impl Chores {
             } else {
                 kernel::page::PAGE_SIZE
             };
-            let superblock = if is_control { Some(zeroed()?) } else { None };
+            let superblock = if is_control {
+                Some(superblock::empty()?)
+            } else {
+                None
+            };
             let chore = Chore {
                 index,
                 task: None,
                 volume: None,
                 devices: [const { None }; MAX_MEMBERS],
-                map: nothing(),
+                map: KBox::new(nothing(), GFP_KERNEL)?,
+                plan: empty_plan()?,
                 places: List::new(),
                 memory: JobMemory::default(),
                 superblock,

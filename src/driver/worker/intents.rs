@@ -110,7 +110,7 @@ impl Worker {
     fn job(&self, engine: &KernelEngine, job: u8, task: Task) {
         let index = usize::from(job);
         if let Some(chore) = self.volume.chores().lock().at_home(index) {
-            chore.map = *engine.map();
+            *chore.map = *engine.map();
         }
         self.start(index, task);
     }

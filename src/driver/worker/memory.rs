@@ -5,7 +5,7 @@
 use kernel::prelude::*;
 use kernel::sync::{Arc, UniqueArc};
 use restripe_core::engine::{JOBS, PIECE};
-use restripe_core::geometry::Sectors;
+use restripe_core::geometry::{div_up, Sectors};
 use restripe_core::ondisk::Superblock;
 use restripe_core::shape::common_row;
 
@@ -20,17 +20,17 @@ enum Data {
 
 /// What a job works with.
 #[derive(Default)]
-pub struct JobMemory {
+pub(crate) struct JobMemory {
     data: Option<Data>,
     /// Parity of the rows of a piece, a chunk each.
-    pub parity: Option<Window>,
+    pub(crate) parity: Option<Window>,
     /// To check and resync rows in.
-    pub scratch: Option<Buffer>,
+    pub(crate) scratch: Option<Buffer>,
 }
 
 impl JobMemory {
     /// For all jobs of a volume.
-    pub fn for_jobs(superblock: &Superblock) -> Result<KVec<JobMemory>> {
+    pub(crate) fn for_jobs(superblock: &Superblock) -> Result<KVec<JobMemory>> {
         let mut all = KVec::with_capacity(JOBS, GFP_KERNEL)?;
         for _ in 0..JOBS {
             all.push(JobMemory::new(superblock)?, GFP_KERNEL)?;
@@ -52,7 +52,7 @@ impl JobMemory {
             let window = Window::new(piece.bytes() as usize)?;
             memory.data = Some(Data::Own(UniqueArc::new(window, GFP_KERNEL)?));
             if target.level.has_parity() {
-                let rows = piece.0.div_ceil(target.stripe().0);
+                let rows = div_up(piece.0, target.stripe().0);
                 let parity = Sectors(rows * target.chunk.0);
                 memory.parity = Some(Window::new(parity.bytes() as usize)?);
             }
@@ -61,18 +61,18 @@ impl JobMemory {
     }
 
     /// Whether it holds a piece.
-    pub fn has_data(&self) -> bool {
+    pub(crate) fn has_data(&self) -> bool {
         self.data.is_some()
     }
 
     /// Lets go of what only migrations need.
-    pub fn shrink(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         self.data = None;
         self.parity = None;
     }
 
     /// The piece, to write to.
-    pub fn data_mut(&mut self) -> Option<&mut Window> {
+    pub(crate) fn data_mut(&mut self) -> Option<&mut Window> {
         self.data = match self.data.take()? {
             Data::Shared(window) => {
                 // Its readers have left, and the volume has let go of it.
@@ -88,7 +88,7 @@ impl JobMemory {
     }
 
     /// The piece, to read from; and room for its parity.
-    pub fn piece(&mut self) -> Option<(&Window, Option<&mut Window>)> {
+    pub(crate) fn piece(&mut self) -> Option<(&Window, Option<&mut Window>)> {
         let data: &Window = match self.data.as_ref()? {
             Data::Own(window) => window,
             Data::Shared(window) => window,
@@ -97,7 +97,7 @@ impl JobMemory {
     }
 
     /// From now on readers have the piece too.
-    pub fn share(&mut self) -> Option<Arc<Window>> {
+    pub(crate) fn share(&mut self) -> Option<Arc<Window>> {
         let shared = match self.data.take()? {
             Data::Own(window) => Arc::from(window),
             Data::Shared(window) => window,

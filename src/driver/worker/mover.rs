@@ -2,10 +2,12 @@
 //! Pieces of a migration: loaded from the source, stashed, stored at the target in whole rows.
 
 use restripe_core::footprint::is_in_place;
-use restripe_core::geometry::{Logical, MemberId, MemberMask, Offset, Range, Sectors, SlotId};
+use restripe_core::geometry::{
+    div_up, Logical, MemberId, MemberMask, Offset, Range, Sectors, SlotId,
+};
 use restripe_core::ondisk::{StashHeader, Uuid, STASH_HEADER_SIZE};
 use restripe_core::placement::{Place, Set};
-use restripe_core::stripe::{self, plan_row, Buf, Calc, Read};
+use restripe_core::stripe::{self, plan_row_into, Buf, Calc, Read};
 
 use super::chore::Chore;
 use super::commit::failed_members;
@@ -199,7 +201,7 @@ impl Chore {
     }
 
     fn store_rows(&mut self, range: Range) -> MemberMask {
-        let (map, devices) = (&self.map, &self.devices);
+        let (map, devices, plan) = (&self.map, &self.devices, &mut *self.plan);
         let (Some(target), Some((data, mut parity))) = (&map.target, self.memory.piece()) else {
             return MemberMask::EMPTY;
         };
@@ -212,11 +214,11 @@ impl Chore {
             let (at, end) = ((slot, layout.row_offset(x)), Logical(map.size.0));
             is_in_place(&map.source, end, target, x, at, chunk)
         };
-        let rows = first..layout.row(range.start) + range.len().0.div_ceil(stripe.0);
+        let rows = first..layout.row(range.start) + div_up(range.len().0, stripe.0);
         let parity_at = |row: u64| Logical((row - first) * chunk.0);
         let lane_at = |row: u64, lane: u16| Logical(row * stripe.0 + u64::from(lane) * chunk.0);
         for row in rows.clone() {
-            let plan = plan_row(target, map.alive, row, parity_lane, in_place);
+            plan_row_into(target, map.alive, row, parity_lane, in_place, plan);
             for calc in &plan.calcs {
                 if let (Calc::Gen { lanes, .. }, Some(parity)) = (calc, &mut parity) {
                     let to = parity.bytes_mut(parity_at(row), chunk);
@@ -227,7 +229,7 @@ impl Chore {
         let parity = parity.as_deref();
         let outcome = bio::scope(|batch| {
             for row in rows {
-                let plan = plan_row(target, map.alive, row, parity_lane, in_place);
+                plan_row_into(target, map.alive, row, parity_lane, in_place, plan);
                 for write in &plan.writes {
                     let (id, Buf::Lane(lane, at)) = (write.member, write.buf) else {
                         continue;

@@ -2,9 +2,10 @@
 //! Resync, check and repair, band by band.
 
 use restripe_core::engine::{Event, ScrubKind, Which};
-use restripe_core::geometry::{Logical, MemberMask, Offset, Range, Sectors, SECTOR_SIZE};
+use restripe_core::geometry::{div, rem, Logical, MemberMask, Offset, Range, Sectors, SECTOR_SIZE};
+use restripe_core::layout::Layout;
 use restripe_core::placement::Set;
-use restripe_core::stripe::{self, mirror_plan, parity_plan, Plan, ScrubMode, BAND};
+use restripe_core::stripe::{self, mirror_plan_into, parity_plan_into, Plan, ScrubMode, BAND};
 
 use super::chore::Chore;
 use super::commit::failed_members;
@@ -22,14 +23,14 @@ impl Chore {
         range: Range,
         kind: ScrubKind,
     ) -> MemberMask {
-        let set = *Chore::set(&self.map, which);
-        let layout = &set.layout;
+        let set = Chore::set(&self.map, which);
+        let layout = set.layout;
         if !layout.level.has_parity() {
             let mut x = range.start;
             while x < range.end {
                 let len = layout.locate(x).run.min(range.end - x).min(BAND);
-                let failed = self.piece(volume, &set, (x, len), kind, |set, alive, mode| {
-                    mirror_plan(set, alive, x, len, mode)
+                let failed = self.piece(volume, which, (x, len), kind, |set, alive, mode, plan| {
+                    mirror_plan_into(set, alive, x, len, mode, plan)
                 });
                 if !failed.is_empty() {
                     return failed;
@@ -40,11 +41,11 @@ impl Chore {
         }
         let (mut offset, end) = (layout.row_offset(range.start), layout.used_below(range.end));
         while offset < end {
-            let within = Sectors(offset.0 % layout.chunk.0);
+            let within = Sectors(rem(offset.0, layout.chunk.0));
             let len = BAND.min(layout.chunk - within);
-            let x = first_of(&set, offset);
-            let failed = self.piece(volume, &set, (x, len), kind, |set, alive, mode| {
-                parity_plan(set, alive, offset, len, mode)
+            let x = first_of(&layout, offset);
+            let failed = self.piece(volume, which, (x, len), kind, |set, alive, mode, plan| {
+                parity_plan_into(set, alive, offset, len, mode, plan)
             });
             if !failed.is_empty() {
                 return failed;
@@ -58,36 +59,36 @@ impl Chore {
     fn piece(
         &mut self,
         volume: &Volume,
-        set: &Set,
+        which: Which,
         (x, len): (Logical, Sectors),
         kind: ScrubKind,
-        plan: impl Fn(&Set, MemberMask, ScrubMode) -> Option<Plan>,
+        plan: impl Fn(&Set, MemberMask, ScrubMode, &mut Plan) -> Option<()>,
     ) -> MemberMask {
-        let alive = self.map.alive;
-        let mode = match kind {
+        let first = match kind {
             ScrubKind::Resync => ScrubMode::Resync,
             ScrubKind::Check | ScrubKind::Repair => ScrubMode::Check,
         };
-        let Some(first) = plan(set, alive, mode) else {
-            return MemberMask::EMPTY;
-        };
-        let failed = self.run(&first);
-        if mode == ScrubMode::Resync || !failed.is_empty() {
-            return failed;
+        for mode in [first, ScrubMode::Resync] {
+            let set = Chore::set(&self.map, which);
+            if plan(set, self.map.alive, mode, &mut self.plan).is_none() {
+                // Too little is left to compare or to write.
+                return MemberMask::EMPTY;
+            }
+            let failed = self.run();
+            if !failed.is_empty() || mode == ScrubMode::Resync {
+                return failed;
+            }
+            let parity = Chore::set(&self.map, which).layout.level.has_parity();
+            if !self.report(volume, parity, (x, len)) || kind != ScrubKind::Repair {
+                break;
+            }
         }
-        let differs = self.report(volume, set, &first, (x, len));
-        if !differs || kind != ScrubKind::Repair {
-            return MemberMask::EMPTY;
-        }
-        match plan(set, alive, ScrubMode::Resync) {
-            Some(repair) => self.run(&repair),
-            None => MemberMask::EMPTY,
-        }
+        MemberMask::EMPTY
     }
 
-    /// Carries out a plan.
-    fn run(&mut self, plan: &Plan) -> MemberMask {
-        let devices: &Members = &self.devices;
+    /// Carries out the plan.
+    fn run(&mut self) -> MemberMask {
+        let (devices, plan): (&Members, &Plan) = (&self.devices, &self.plan);
         let Some(scratch) = &mut self.memory.scratch else {
             return MemberMask::EMPTY;
         };
@@ -110,18 +111,13 @@ impl Chore {
     }
 
     /// Reports what a check found to differ: its lanes of differences are not all zero.
-    fn report(
-        &self,
-        volume: &Volume,
-        set: &Set,
-        plan: &Plan,
-        (x, len): (Logical, Sectors),
-    ) -> bool {
+    fn report(&self, volume: &Volume, parity: bool, (x, len): (Logical, Sectors)) -> bool {
+        let plan = &self.plan;
         let Some(scratch) = &self.memory.scratch else {
             return false;
         };
         // A parity set has one such lane, a mirror all but the first.
-        let lanes = if set.layout.level.has_parity() {
+        let lanes = if parity {
             plan.lanes - 1..plan.lanes
         } else {
             1..plan.lanes
@@ -151,7 +147,7 @@ impl Chore {
 }
 
 /// The first sector of the volume that a band's parity is about.
-fn first_of(set: &Set, offset: Offset) -> Logical {
-    let chunk = set.layout.chunk.0;
-    Logical(offset.0 / chunk * set.layout.stripe().0 + offset.0 % chunk)
+fn first_of(layout: &Layout, offset: Offset) -> Logical {
+    let chunk = layout.chunk.0;
+    Logical(div(offset.0, chunk) * layout.stripe().0 + rem(offset.0, chunk))
 }

@@ -5,7 +5,7 @@
 use restripe_core::admit::Route;
 use restripe_core::geometry::{Logical, MemberMask, Range, Sectors};
 use restripe_core::placement::{Place, Set};
-use restripe_core::stripe::{self, plan_rebuild, Read};
+use restripe_core::stripe::{self, plan_rebuild_into, Read};
 
 use super::super::transfer::{send_reads, Cutter, KernelXor, RequestData};
 use super::super::{failed_members, finish, range_of, Queue, Stage};
@@ -191,7 +191,7 @@ fn rebuild(
 ) -> Result<Sectors, Failure> {
     let mut kit = volume.kits().take();
     let Kit { plan, scratch, .. } = &mut *kit;
-    *plan = plan_rebuild(set, x, run, to);
+    plan_rebuild_into(set, x, run, to, plan);
     let outcome = bio::scope(|batch| {
         let mut cutter = Cutter::new(scratch);
         send_reads(plan, 0, &mut cutter, |id| view.member(id), batch);

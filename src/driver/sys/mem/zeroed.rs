@@ -7,7 +7,7 @@ use kernel::{
     alloc::{flags::__GFP_ZERO, Allocator, Box},
     prelude::*,
 };
-use restripe_core::{ondisk::Superblock, range_lock::RangeLock, stripe::Plan};
+use restripe_core::range_lock::RangeLock;
 
 /// Types of which all bytes zero is a value.
 ///
@@ -16,12 +16,7 @@ use restripe_core::{ondisk::Superblock, range_lock::RangeLock, stripe::Plan};
 /// It is.
 pub unsafe trait Zeroed {}
 
-// SAFETY: It is made of integers, of bools, of arrays of such, and of enums of which a variant
-// without fields, or one whose fields are such, has the number 0.
-unsafe impl Zeroed for Superblock {}
-// SAFETY: As above.
-unsafe impl Zeroed for Plan {}
-// SAFETY: As above.
+// SAFETY: It is made of integers, bools, and arrays of such.
 unsafe impl<const N: usize> Zeroed for RangeLock<N> {}
 
 /// A value of zeroes only, on the heap: in a `KBox`, or for more than a few pages a `KVBox`. *Task*

@@ -90,7 +90,7 @@ impl<T: Send + Sync + 'static> Epochs<T> {
         let slot = if slot < inner.counters.len() {
             slot
         } else {
-            slot % inner.counters.len()
+            slot.checked_rem(inner.counters.len()).unwrap_or(0)
         };
         loop {
             let epoch = inner.epoch.load(Relaxed);
