@@ -28,6 +28,7 @@ host_modules! {
     qemu
     restripe
     runner
+    shape
     tools
     vm
     writer

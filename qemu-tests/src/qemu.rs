@@ -39,6 +39,10 @@ const PATIENCE: &str = "rcupdate.rcu_cpu_stall_timeout=300 rcupdate.rcu_exp_cpu_
 /// Devices that the kernel makes unasked: who wants some says so in `append`, and the last word counts.
 const SPARE: &str = "brd.rd_nr=0 loop.max_loop=0 null_blk.nr_devices=0";
 
+/// Interrupts come as messages, so none of their old lines need be routed: the firmware's program for that takes minutes
+/// of a slow kernel's time.
+const QUICK: &str = "pci=noacpi";
+
 /// A distribution's kernels let a mounted device be opened for writing, and resize2fs of an ext4 that is mounted needs it.
 const USUAL: &str = "bdev_allow_write_mounted=1";
 
@@ -69,7 +73,7 @@ impl Machine {
             .arg(&self.initramfs);
         command.args([
             "-append",
-            &format!("console=ttyS0 panic=-1 {PATIENCE} {SPARE} {USUAL} {}", self.append),
+            &format!("console=ttyS0 panic=-1 {PATIENCE} {SPARE} {QUICK} {USUAL} {}", self.append),
         ]);
         command
             .arg("-serial")
