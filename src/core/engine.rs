@@ -253,6 +253,8 @@ pub struct Engine<S: DerefMut<Target = Superblock>> {
     pace: Pace,
     paused: bool,
     blocked: Option<Text<160>>,
+    /// Pieces under way when the migration was blocked end for nothing.
+    giving_up: bool,
     /// A resync failed at members that can't be done without; it is tried again when the user says so.
     scrub_blocked: bool,
     stash: Option<StashHeader>,
@@ -288,6 +290,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             pace: Pace::new(migration.map_or(0, |m| m.speed_max)),
             paused: migration.is_some_and(|m| m.paused),
             blocked: None,
+            giving_up: false,
             scrub_blocked: false,
             stash,
             scrub: None,
@@ -515,6 +518,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     fn locked(&mut self, job: u8) {
         let Job { kind, state, .. } = *self.job(job);
         assert_eq!(state, JobState::Locking);
+        if self.is_given_up(job) {
+            return;
+        }
         match kind {
             // Its data are in memory already, and no longer at the source: they come from the stash.
             Kind::Window if self.cursor.window.is_some() => self.store(job),

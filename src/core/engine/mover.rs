@@ -55,7 +55,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
 
     /// Starts what pieces it can.
     pub(super) fn pump_mover(&mut self) {
-        if self.map.target.is_none() || self.paused || self.blocked.is_some() {
+        if self.map.target.is_none() || self.paused || self.blocked.is_some() || self.giving_up {
             return;
         }
         // A window is alone; so is the step that ends it.
@@ -149,6 +149,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         let super::Job { kind, range, .. } = *self.job(job);
         if !self.started {
             return self.stash_found(job, failed);
+        }
+        if self.is_given_up(job) {
+            return;
         }
         if !failed.is_empty() {
             // The source can't be read there: a member is bad, not yet beyond doubt.
@@ -279,6 +282,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     }
 
     pub(super) fn stored(&mut self, job: u8, failed: MemberMask) {
+        if self.is_given_up(job) {
+            return;
+        }
         if !failed.is_empty() {
             self.job(job).state = JobState::Failed;
             self.note_faults(failed);
@@ -364,11 +370,29 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             self.emit(Intent::Unlock { job });
             *self.job(job) = super::Job::default();
         }
-        self.next = self.cursor.copied.max(
-            self.cursor
-                .window
-                .map_or(Logical::ZERO, |window| window.end),
-        );
+        // Pieces still under way end for nothing: they would leave a hole before them.
+        self.giving_up = true;
+        self.end_giving_up();
+    }
+
+    /// Whether a piece is one of those that end for nothing; if so, it has.
+    pub(super) fn is_given_up(&mut self, job: u8) -> bool {
+        if !self.giving_up || self.job(job).kind != Kind::Move {
+            return false;
+        }
+        self.emit(Intent::Unlock { job });
+        *self.job(job) = super::Job::default();
+        self.end_giving_up();
+        true
+    }
+
+    fn end_giving_up(&mut self) {
+        let busy = |job: &super::Job| job.kind == Kind::Move && job.state != JobState::Idle;
+        if !self.jobs.iter().any(busy) {
+            self.giving_up = false;
+            let window = self.cursor.window.map_or(Logical::ZERO, |window| window.end);
+            self.next = self.cursor.copied.max(window);
+        }
     }
 
     /// Which set a route's data lie on, for the executor.
