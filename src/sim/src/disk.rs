@@ -95,6 +95,8 @@ pub struct Disk {
     pub write_through: bool,
     /// Answers nothing any more.
     pub dead: bool,
+    /// So many transfers to come fail.
+    pub errors: u32,
 }
 
 impl Disk {
@@ -108,6 +110,7 @@ impl Disk {
             flushed: 0,
             write_through,
             dead: false,
+            errors: 0,
         }
     }
 

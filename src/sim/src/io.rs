@@ -157,7 +157,9 @@ impl World {
         let op = self.ops.swap_remove(index);
         let member = usize::from(op.member);
         self.log(|| format!("  end member {member} {}", brief(&op.what)));
-        let dead = self.disks[member].dead;
+        let disk = &mut self.disks[member];
+        let dead = disk.dead || disk.errors > 0;
+        disk.errors = disk.errors.saturating_sub(1);
         let owner = self.batches[&op.batch].owner;
         if dead {
             if let What::Write { at, tags, name: None, .. } = &op.what {

@@ -43,6 +43,9 @@ struct Sector {
     keep: Vec<Write>,
     /// Writes since the last crash, and when they began.
     all: Vec<(Version, u64)>,
+    /// Older than what a read has seen of a write that is still under way. Another read may
+    /// find them as long as it is, but no flush makes them the newest any more.
+    outdone: Vec<Version>,
 }
 
 /// What a read may return when it began.
@@ -96,6 +99,7 @@ impl Oracle {
             live: vec![first],
             keep: vec![first],
             all: Vec::new(),
+            outdone: Vec::new(),
         };
         Oracle {
             sectors: vec![sector; len as usize],
@@ -125,6 +129,7 @@ impl Oracle {
                 live: vec![first],
                 keep: vec![first],
                 all: Vec::new(),
+                outdone: Vec::new(),
             });
         }
     }
@@ -225,11 +230,17 @@ impl Oracle {
                     allowed,
                 });
             };
-            if self.reads_count && sector.live.iter().any(|w| w.version == version) {
-                let begun = glance.begun;
-                sector
-                    .live
-                    .retain(|w| w.version == version || w.ended.is_none_or(|e| e >= begun));
+            let seen = sector.live.iter().find(|w| w.version == version).copied();
+            let (true, Some(seen)) = (self.reads_count, seen) else {
+                continue;
+            };
+            let begun = glance.begun;
+            let stays = |w: &Write| w.version == version || w.ended.is_none_or(|e| e >= begun);
+            if seen.ended.is_some() {
+                sector.live.retain(stays);
+            } else {
+                let old = sector.live.iter().filter(|w| !stays(w)).map(|w| w.version);
+                sector.outdone.extend(old);
             }
         }
         Ok(())
@@ -238,9 +249,11 @@ impl Oracle {
     /// A flush begins.
     pub fn flush_begins(&mut self) -> Promise {
         let begun = self.tick();
-        let live = (0..self.len())
-            .map(|x| self.versions(x, |s| &s.live))
-            .collect();
+        let live = self.sectors.iter().map(|sector| {
+            let newest = |w: &&Write| !sector.outdone.contains(&w.version);
+            sector.live.iter().filter(newest).map(|w| w.version).collect()
+        });
+        let live = live.collect();
         Promise { begun, live }
     }
 
@@ -296,6 +309,7 @@ impl Oracle {
             }
             sector.live.clone_from(&sector.keep);
             sector.all.clear();
+            sector.outdone.clear();
         }
         next
     }

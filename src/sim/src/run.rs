@@ -135,7 +135,11 @@ struct Life {
     idle: u32,
     transfers: u32,
     checked: bool,
+    /// No requests come any more.
     stopping: bool,
+    /// The engine knows.
+    stop_told: bool,
+    resumed: u32,
     faults: u32,
     fresh_checked: bool,
 }
@@ -196,7 +200,17 @@ impl Runner {
         };
         let begun = trial.check(&images).and_then(|found| {
             let found = found.ok_or("the first assembly is refused")?;
-            Ok(start(found, images.clone(), strict.clone(), loose.clone(), 1))
+            Ok(Start {
+                superblock: found.superblock_for_use(),
+                stash: None,
+                last_slot: found.last_slot,
+                images: images.clone(),
+                strict: strict.clone(),
+                loose: loose.clone(),
+                version: 1,
+                present,
+                faulted: false,
+            })
         });
         begun.and_then(|start| self.lives(start, 0, self.effort.crashes))
     }
@@ -230,6 +244,8 @@ impl Runner {
             transfers: 0,
             checked: false,
             stopping: false,
+            stop_told: false,
+            resumed: 0,
             faults: u32::from(self.effort.faults),
             fresh_checked: false,
         };
@@ -256,9 +272,13 @@ impl Runner {
                 life.fresh_checked = true;
                 world.grow();
             }
+            if life.stopping && !life.stop_told && world.ready && world.requests_len() == 0 {
+                life.stop_told = true;
+                life.idle = 0;
+                world.tell(Event::Stop);
+            }
             if world.stopped {
-                self.check_stopped(world)?;
-                return Ok(End::Stopped);
+                return self.check_stopped(world);
             }
             if world.failed {
                 return self.check_failed(world);
@@ -355,8 +375,12 @@ impl Runner {
                 if world.bears(member) {
                     life.faults -= 1;
                     world.kill(member);
+                } else if self.scenario.synced && self.rng.bool() {
+                    life.faults -= 1;
+                    world.upset(member, self.rng.u32(1..5));
                 }
             }
+            11 if self.rng.u8(..8) == 0 => life.stopping = true,
             _ => world.tell(Event::Tick),
         }
     }
@@ -392,12 +416,13 @@ impl Runner {
             return Ok(());
         }
         let pending = pending(world);
-        let trial = trial(world);
+        let present = self.members_back(world);
+        let trial = Trial { present, ..trial(world) };
         let mut rng = Rng::with_seed(self.rng.u64(..));
         let mut branches = Vec::new();
         let mut states = 0;
         let mut degraded = 0;
-        let branch = life.depth < self.effort.branch && !world.faulted && self.rng.u32(..20) == 0;
+        let branch = life.depth < self.effort.branch && self.rng.u32(..20) == 0;
         for_each_fate(pending.len(), self.effort.states, &mut rng, |fates, rng| {
             states += 1;
             let images = images(world, &pending, fates);
@@ -410,7 +435,7 @@ impl Runner {
                     .map_err(|why| describe(&why, world, &pending, fates))?;
             }
             if branch && branches.is_empty() && rng.u8(..4) == 0 {
-                let start = start(found, images, world.strict.crashed(), world.loose.crashed(), world.version());
+                let start = start(found, images, world, present);
                 branches.push(start);
             }
             Ok(())
@@ -440,13 +465,19 @@ impl Runner {
             .collect();
         let images = images(world, &pending, &fates);
         world.log(|| format!("-- crash, {} writes open: {fates:?}", pending.len()));
-        let found = trial(world).check(&images).map_err(|why| describe(&why, world, &pending, &fates))?;
+        let present = self.members_back(world);
+        let trial = Trial { present, ..trial(world) };
+        let found = trial.check(&images).map_err(|why| describe(&why, world, &pending, &fates))?;
         self.tally.states += 1;
-        // A member that failed stays away: it is not what is tried here.
-        let Some(found) = found.filter(|_| !world.faulted) else {
-            return Ok(None);
-        };
-        Ok(Some(start(found, images, world.strict.crashed(), world.loose.crashed(), world.version())))
+        Ok(found.map(|found| start(found, images, world, present)))
+    }
+
+    /// Members that are there at the next assembly: one that failed may be back, as it was.
+    fn members_back(&mut self, world: &World) -> MemberMask {
+        if world.flaky || self.rng.bool() {
+            return MemberMask((1 << self.scenario.members) - 1);
+        }
+        world.answering()
     }
 
     /// Nothing moves by itself: time passes, and if that does not help, the life ends.
@@ -455,8 +486,13 @@ impl Runner {
         match life.idle {
             1 => {
                 self.check_quiet(world)?;
-                world.tell(Event::Resume);
-                world.tell(Event::SyncMax(None));
+                let held = world.engine.superblock().migration.is_some_and(|m| m.paused || m.sync_max.is_some());
+                let blocked = world.engine.blocked().is_some() && life.resumed < 3;
+                if held || blocked {
+                    life.resumed += 1;
+                    world.tell(Event::Resume);
+                    world.tell(Event::SyncMax(None));
+                }
             }
             2 => world.pass(20_000),
             3 => world.tell(Event::Quiet),
@@ -464,11 +500,13 @@ impl Runner {
             _ if world.requests_len() > 0 => return Err("requests wait for ever".into()),
             _ if !world.ready => return Err("it never gets ready".into()),
             _ if life.stopping => return Err("it does not stop".into()),
-            _ if world.engine.blocked().is_some() && world.faulted => return Ok(Some(End::GivenUp)),
+            _ if world.flaky || (world.engine.blocked().is_some() && world.faulted) => {
+                return Ok(Some(End::GivenUp));
+            }
             _ if self.scenario.target.is_some() && world.engine.superblock().migration.is_some() => {
                 return Err(format!("the migration does not go on: {:?}", world.engine.blocked()));
             }
-            _ if !life.checked => {
+            _ if !life.checked && !world.faulted => {
                 life.checked = true;
                 self.check_done(world)?;
                 life.idle = 0;
@@ -481,7 +519,6 @@ impl Runner {
                 }
                 life.stopping = true;
                 life.idle = 0;
-                world.tell(Event::Stop);
             }
         }
         Ok(None)
@@ -525,18 +562,26 @@ impl Runner {
     }
 
     /// Stopped in order: all is durable, clean, and true without any one member.
-    fn check_stopped(&mut self, world: &World) -> Result<(), Failure> {
+    fn check_stopped(&mut self, world: &World) -> Result<End, Failure> {
         let images: Vec<Image> = world.disks.iter().map(|d| d.durable().clone()).collect();
         self.check_content(world, &images).map_err(|why| format!("stopped, and {why}"))?;
         let trial = trial(world);
         let Some(found) = trial.check(&images)? else {
-            return Ok(());
+            return Ok(End::GivenUp);
         };
+        if world.faulted {
+            return Ok(End::Stopped);
+        }
         if !found.superblock.clean {
             return Err("stopped, and not clean".into());
         }
         self.tally.degraded += trial.check_degraded(&images, &found)? as u64;
-        Ok(())
+        if found.superblock.migration.is_some() {
+            // It goes on after the next assembly.
+            let next = start(found, images, world, world.answering());
+            return Ok(End::Crashed(Box::new(next)));
+        }
+        Ok(End::Stopped)
     }
 
     fn check_failed(&self, world: &World) -> Result<End, Failure> {
@@ -558,15 +603,17 @@ fn trial(world: &World) -> Trial<'_> {
     }
 }
 
-fn start(found: Found, images: Vec<Image>, strict: Oracle, loose: Oracle, version: u32) -> Start {
+fn start(found: Found, images: Vec<Image>, world: &World, present: MemberMask) -> Start {
     Start {
         superblock: found.superblock_for_use(),
         stash: found.stash,
         last_slot: found.last_slot,
         images,
-        strict,
-        loose,
-        version,
+        strict: world.strict.crashed(),
+        loose: world.loose.crashed(),
+        version: world.version(),
+        present,
+        faulted: world.faulted,
     }
 }
 

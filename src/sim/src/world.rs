@@ -69,8 +69,10 @@ pub struct World {
     pub strict: Oracle,
     /// The same, where it does not: for copies that were never read.
     pub loose: Oracle,
-    /// Some member failed in this life.
+    /// Some member failed, in this life or before.
     pub faulted: bool,
+    /// Some member failed that may not be done without.
+    pub flaky: bool,
     /// A migration was asked for.
     pub migrating: bool,
     /// Next version that a write writes.
@@ -93,6 +95,10 @@ pub struct Start {
     pub strict: Oracle,
     pub loose: Oracle,
     pub version: u32,
+    /// Members that are there.
+    pub present: MemberMask,
+    /// Some member failed in an earlier life.
+    pub faulted: bool,
 }
 
 impl World {
@@ -103,7 +109,7 @@ impl World {
         rng: Rng,
         rules: Rules,
     ) -> World {
-        let disks = start
+        let mut disks: Vec<Disk> = start
             .images
             .into_iter()
             .enumerate()
@@ -111,6 +117,9 @@ impl World {
                 Disk::new(scenario.disk_shape(member as u8).clone(), image, scenario.write_through)
             })
             .collect();
+        for (member, disk) in disks.iter_mut().enumerate() {
+            disk.dead = !start.present.has(MemberId(member as u8));
+        }
         let mut engine = Engine::new(start.superblock, Box::default(), start.stash, false, 0);
         engine.set_piece(Sectors(scenario.piece));
         #[cfg(feature = "broken-rules")]
@@ -142,7 +151,8 @@ impl World {
             stopped: false,
             strict: start.strict,
             loose: start.loose,
-            faulted: false,
+            faulted: start.faulted,
+            flaky: false,
             migrating: false,
             version: start.version,
             now: 0,
@@ -296,6 +306,15 @@ impl World {
 
     pub(crate) fn window_start(&self) -> u64 {
         self.jobs[0].range.start.0
+    }
+
+    /// The next transfers of a member fail, whether it can be done without or not.
+    pub fn upset(&mut self, member: u8, errors: u32) {
+        self.log(|| format!("member {member} fails {errors} times"));
+        self.disks[usize::from(member)].errors = errors;
+        self.faulted = true;
+        self.flaky = true;
+        self.dirty = true;
     }
 
     /// Members that answer.
