@@ -19,7 +19,7 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
     let vm = ctx.boot(&disks)?;
     created(&vm)?;
     read_only(&vm, &disks)?;
-    vm.must("stop", &format!("name={VOLUME}"))?;
+    degraded(&vm)?;
     adopted(&vm)?;
     paused(&vm)?;
     vm.must("stop", &format!("name={VOLUME}"))?;
@@ -128,6 +128,27 @@ fn read_only(vm: &Vm, disks: &[Disk]) -> Result<()> {
         "a read-only assembly wrote to a disk"
     );
     vm.must("assemble", members)
+}
+
+/// Ends with the volume stopped.
+fn degraded(vm: &Vm) -> Result<()> {
+    vm.must("stop", &format!("name={VOLUME}"))?;
+    vm.must("assemble", "members=/dev/vdb,/dev/vdc degraded=1")?;
+    for (file, wanted) in [
+        ("array_state", "degraded"),
+        ("degraded", "1"),
+        ("members/1/state", "in_sync"),
+        ("members/2/dev", "none"),
+        ("members/2/state", "missing"),
+    ] {
+        says(vm, file, wanted)?;
+    }
+    vm.must("stop", &format!("name={VOLUME}"))?;
+    // What it missed is not asked for again: it comes back as one that left.
+    vm.must("assemble", "members=/dev/vdb,/dev/vdc,/dev/vdd")?;
+    says(vm, "degraded", "1")?;
+    says(vm, "members/2/dev", "none")?;
+    vm.must("stop", &format!("name={VOLUME}"))
 }
 
 fn contents(disks: &[Disk]) -> Result<Vec<u32>> {
