@@ -255,6 +255,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             JobState::StashHeaderFlush => {
                 // From now on the stash is the truth: reads leave the source before it is overwritten.
                 self.job(job).state = JobState::WindowDrain;
+                if self.broken(Rule::I5) {
+                    return self.window_drained(job);
+                }
                 self.cursor.window = Some(range);
                 self.emit(Intent::Publish);
                 self.emit(Intent::Drain { who: Who::Job(job) });

@@ -39,7 +39,7 @@ fn hunt(scenarios: &[Scenario], seeds: u64, rules: Rules) -> Result<u64, (u64, S
 /// Scenarios in which a rule matters most.
 fn where_it_matters(rule: Rule) -> Vec<Scenario> {
     match rule {
-        Rule::I1 | Rule::I2 => small::windows(),
+        Rule::I1 | Rule::I2 | Rule::I5 => small::windows(),
         Rule::I6 | Rule::I8 => small::at_rest(),
         _ => small::growths(),
     }
