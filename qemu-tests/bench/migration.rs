@@ -1,5 +1,6 @@
 //! The time of one disk's way to a RAID5 over three, on disks of a known speed: restripe's, and md's by a mirror first.
 
+use std::fs;
 use std::ops::Range;
 
 use anyhow::{Context, Result, ensure};
@@ -34,6 +35,8 @@ pub struct Migration {
     pub bytes_per_second: u64,
     /// The first disk is the busiest: all of it is read, and half as much written. No way that starts from one disk is faster.
     pub limit_seconds: f64,
+    /// The host's load average over the minute before the first of them: with more than it has CPUs, times are too long.
+    pub host_load: f64,
     pub md: Way,
     pub restripe: Way,
     /// Limit / restripe's time.
@@ -66,6 +69,7 @@ pub fn measure(setting: &Setting) -> Result<Option<Migration>> {
     setting
         .progress
         .say("one disk to a RAID5 over three: booting");
+    let host_load = host_load()?;
     let vm = boot(setting)?;
     let md = way(
         setting,
@@ -95,12 +99,20 @@ pub fn measure(setting: &Setting) -> Result<Option<Migration>> {
         data_bytes: DATA,
         bytes_per_second: SPEED,
         limit_seconds,
+        host_load,
         md,
         restripe,
         share,
         mark: MARK,
         met: share >= MARK,
     }))
+}
+
+fn host_load() -> Result<f64> {
+    let text = fs::read_to_string("/proc/loadavg").context("read the host's load")?;
+    let word = text.split_whitespace().next().unwrap_or_default();
+    word.parse()
+        .with_context(|| format!("/proc/loadavg says {text:?}"))
 }
 
 fn boot(setting: &Setting) -> Result<Vm> {

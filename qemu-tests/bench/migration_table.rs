@@ -16,6 +16,7 @@ pub fn markdown(migration: &Migration, machine: &str) -> String {
         share,
         mark,
         met,
+        ..
     } = migration;
     let steps: Vec<_> = md
         .steps

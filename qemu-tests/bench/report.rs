@@ -8,9 +8,10 @@
 //! - `costs.rows[]`: `level`, `members`, `work`, `md` and `restripe` (instructions for one I/O), `ratio` (restripe / md), `mark` (the
 //!   ratio's upper bound), `met`. An instruction is one that the guest's only CPU carries out, fio's own included.
 //! - `migration`, or null where the filter left it out: `disk_bytes`, `data_bytes`, `bytes_per_second` (of each disk), `limit_seconds`,
-//!   `share` (`limit_seconds` / restripe's `seconds`), `mark` (its lower bound), `met`, and for `md` and `restripe`: `seconds`,
-//!   `steps[]` (`name`, `seconds`), `before` and `during` (`reads` and `writes`: how many were counted, `read_p99_us` and
-//!   `write_p99_us`: microseconds that 99 % of them took at most, `read_longest_us` and `write_longest_us`).
+//!   `host_load` (the host's load average over the minute before), `share` (`limit_seconds` / restripe's `seconds`), `mark` (its lower
+//!   bound), `met`, and for `md` and `restripe`: `seconds`, `steps[]` (`name`, `seconds`), `before` and `during` (`reads` and `writes`:
+//!   how many were counted, `read_p99_us` and `write_p99_us`: microseconds that 99 % of them took at most, `read_longest_us` and
+//!   `write_longest_us`).
 
 use std::fs;
 use std::process::Command;
@@ -117,7 +118,10 @@ impl Report {
         if let Some(migration) = &self.migration {
             page += &migration_table::markdown(
                 migration,
-                &format!("{accelerator}, {host_cpus} host CPUs"),
+                &format!(
+                    "{accelerator}, {host_cpus} host CPUs with a load of {:.1}",
+                    migration.host_load
+                ),
             );
         }
         page
