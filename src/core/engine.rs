@@ -304,8 +304,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
     }
 
-    /// Breaks a rule on purpose, to show that the simulator notices.
-    #[cfg(feature = "broken-rules")]
+    /// Breaks a rule on purpose, to show that the simulator notices. Only a build with
+    /// `broken-rules` can make [`Rules`] in which any is broken.
     pub fn break_rules(&mut self, rules: Rules) {
         self.rules = rules;
         self.map.rules = rules;

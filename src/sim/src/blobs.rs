@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use restripe_core::geometry::MemberId;
 use restripe_core::geometry::SECTOR_SIZE;
-use restripe_core::ondisk::{decode, DecodeError, Superblock};
+use restripe_core::ondisk::{DecodeError, Superblock, decode};
 use rustc_hash::FxHashMap;
 
 use crate::disk::Tag;

@@ -9,14 +9,14 @@ use restripe_core::admit::{Cursor, Map, Route};
 use restripe_core::engine::Engine;
 use restripe_core::geometry::{Logical, MemberId, MemberMask, Offset, Sectors, SlotId};
 use restripe_core::layout::Level;
-use restripe_core::ondisk::{DecodeError, StashHeader, Superblock, SUPERBLOCK_SECTORS, UNIT};
+use restripe_core::ondisk::{DecodeError, SUPERBLOCK_SECTORS, StashHeader, Superblock, UNIT};
 use restripe_core::placement::Set;
-use restripe_core::recover::{recover, AssembleOptions, Devices};
-use restripe_core::stripe::{read, Read};
+use restripe_core::recover::{AssembleOptions, Devices, recover};
+use restripe_core::stripe::{Read, read};
 use restripe_core::text::{Errno, Refusal};
 
-use crate::blobs::{crc, crc_of_tags, Blobs};
-use crate::disk::{slice, Entry, Image, Tag};
+use crate::blobs::{Blobs, crc, crc_of_tags};
+use crate::disk::{Entry, Image, Tag, slice};
 use crate::io::What;
 use crate::oracle::{Oracle, Wrong};
 use crate::scenario::Scenario;
@@ -42,7 +42,19 @@ pub fn pending(world: &World) -> Vec<(usize, Entry)> {
         }
     }
     for op in &world.ops {
-        if let What::Write { at, tags, name: None, .. } | What::Superblock { at, tags, name: None, .. } = &op.what {
+        if let What::Write {
+            at,
+            tags,
+            name: None,
+            ..
+        }
+        | What::Superblock {
+            at,
+            tags,
+            name: None,
+            ..
+        } = &op.what
+        {
             let member = usize::from(op.member);
             all.push((member, world.disks[member].entry(*at, tags)));
         }
@@ -88,7 +100,11 @@ pub fn for_each_fate(
     if count < 16 && 1 << count <= limit {
         for subset in 0..1usize << count {
             for (i, fate) in fates.iter_mut().enumerate() {
-                *fate = if subset & 1 << i != 0 { Fate::Kept } else { Fate::Dropped };
+                *fate = if subset & 1 << i != 0 {
+                    Fate::Kept
+                } else {
+                    Fate::Dropped
+                };
             }
             check(&fates, rng)?;
         }
@@ -147,7 +163,12 @@ impl Devices for Listed<'_> {
         crate::scenario::DEVICE
     }
 
-    fn read_superblock(&mut self, device: usize, slot: usize, into: &mut Superblock) -> Result<MemberId, DecodeError> {
+    fn read_superblock(
+        &mut self,
+        device: usize,
+        slot: usize,
+        into: &mut Superblock,
+    ) -> Result<MemberId, DecodeError> {
         let member = self.members[device];
         let at = self.scenario.slots(member)[slot];
         let tags = self.tags(member, at, SUPERBLOCK_SECTORS.0);
@@ -172,14 +193,28 @@ pub struct Found {
 }
 
 /// Members among `present` that hold any whole superblock: those that a user would list.
-fn worth_listing(scenario: &Scenario, blobs: &RefCell<Blobs>, images: &[Image], present: MemberMask) -> Vec<u8> {
+fn worth_listing(
+    scenario: &Scenario,
+    blobs: &RefCell<Blobs>,
+    images: &[Image],
+    present: MemberMask,
+) -> Vec<u8> {
     let all: Vec<u8> = present.iter().map(|m| m.0).collect();
-    let mut listed = Listed { scenario, blobs, images, members: &all };
+    let mut listed = Listed {
+        scenario,
+        blobs,
+        images,
+        members: &all,
+    };
     let mut scratch = Box::<Superblock>::default();
     let keep: Vec<bool> = (0..all.len())
         .map(|device| (0..2).any(|slot| listed.read_superblock(device, slot, &mut scratch).is_ok()))
         .collect();
-    all.iter().zip(keep).filter(|(_, keep)| *keep).map(|(m, _)| *m).collect()
+    all.iter()
+        .zip(keep)
+        .filter(|(_, keep)| *keep)
+        .map(|(m, _)| *m)
+        .collect()
 }
 
 /// Assembles what is there on `present` members.
@@ -192,12 +227,22 @@ pub fn assemble(
     images: &[Image],
     present: MemberMask,
     options: &AssembleOptions,
-) -> Result<Found, Refusal> {
+) -> Result<Found, Box<Refusal>> {
     const NAMES: [&str; 32] = ["disk"; 32];
     let members = worth_listing(scenario, blobs, images, present);
     let mut superblock = Box::<Superblock>::default();
-    let mut listed = Listed { scenario, blobs, images, members: &members };
-    let assembly = recover(&mut listed, &NAMES[..members.len()], options, &mut superblock)?;
+    let mut listed = Listed {
+        scenario,
+        blobs,
+        images,
+        members: &members,
+    };
+    let assembly = recover(
+        &mut listed,
+        &NAMES[..members.len()],
+        options,
+        &mut superblock,
+    )?;
     let last_slot = (0..usize::from(scenario.members))
         .map(|member| assembly.last_slot[member].map(usize::from))
         .collect();
@@ -222,7 +267,9 @@ pub fn assemble(
         }
         stash = StashHeader::choose(&migration, found.iter().map(|(h, c, _)| (*h, *c)));
         if let Some(stash) = &stash {
-            let whole = found.into_iter().find(|(h, c, _)| h == stash && *c == h.data_crc);
+            let whole = found
+                .into_iter()
+                .find(|(h, c, _)| h == stash && *c == h.data_crc);
             stash_data = whole.map(|(_, _, data)| data).unwrap_or_default();
         }
     }
@@ -231,7 +278,14 @@ pub fn assemble(
     cursor.window = stash.map(|s| s.range);
     let mut superblock = Box::<Superblock>::default();
     superblock.copy_from(engine.superblock());
-    Ok(Found { superblock, last_slot, stash, stash_data, map, cursor })
+    Ok(Found {
+        superblock,
+        last_slot,
+        stash,
+        stash_data,
+        map,
+        cursor,
+    })
 }
 
 /// Where reads of a whole volume are to come from.
@@ -247,11 +301,20 @@ pub struct Reader<'a> {
 impl Reader<'_> {
     fn at(&self, member: MemberId, at: u64, len: u64) -> &[Tag] {
         let member = usize::from(member.0);
-        slice(self.scenario.disk_shape(member as u8), &self.images[member], at, len)
+        slice(
+            self.scenario.disk_shape(member as u8),
+            &self.images[member],
+            at,
+            len,
+        )
     }
 
     /// Calls `check` with every sector below `end` and what it reads as; None where it can't be read.
-    pub fn for_each(&self, end: u64, mut check: impl FnMut(u64, Option<Tag>) -> Result<(), Wrong>) -> Result<(), Wrong> {
+    pub fn for_each(
+        &self,
+        end: u64,
+        mut check: impl FnMut(u64, Option<Tag>) -> Result<(), Wrong>,
+    ) -> Result<(), Wrong> {
         let mut x = Logical::ZERO;
         while x.0 < end {
             let (route, to) = self.map.route_read(&self.cursor, x);
@@ -279,7 +342,9 @@ impl Reader<'_> {
                             .map(SlotId)
                             .filter(|slot| *slot != spot.slot)
                             .map(|slot| set.place(slot, spot.offset + Sectors(i)))
-                            .fold(0, |sum, place| sum ^ self.at(place.member, place.at.0, 1)[0]);
+                            .fold(0, |sum, place| {
+                                sum ^ self.at(place.member, place.at.0, 1)[0]
+                            });
                         check(x.0 + i, Some(tag))?;
                     }
                     len
@@ -312,12 +377,21 @@ impl Reader<'_> {
     /// Whether copies are alike and parity is true where the set says so, from `from` up to `held`.
     fn check_redundancy(&self, set: &Set, from: Logical, held: Logical) -> Result<(), Failure> {
         let layout = &set.layout;
-        let end = Logical(held.round_up(layout.stripe()).0.min(layout.capacity().0)).min(set.resync);
+        let end =
+            Logical(held.round_up(layout.stripe()).0.min(layout.capacity().0)).min(set.resync);
         if from >= held || !layout.level.is_redundant() || set.missing(self.map.alive) > 0 {
             return Ok(());
         }
-        let offsets = if layout.level == Level::Raid1 { end.0 } else { end.0 / layout.stripe().0 * layout.chunk.0 };
-        let first = if layout.level == Level::Raid1 { from.0 } else { layout.row_offset(from).0 };
+        let offsets = if layout.level == Level::Raid1 {
+            end.0
+        } else {
+            end.0 / layout.stripe().0 * layout.chunk.0
+        };
+        let first = if layout.level == Level::Raid1 {
+            from.0
+        } else {
+            layout.row_offset(from).0
+        };
         for offset in (first..offsets).map(Offset) {
             let mut tags = (0..layout.slots).map(|slot| {
                 let place = set.place(SlotId(slot), offset);
@@ -380,14 +454,21 @@ impl Trial<'_> {
     /// # Errors
     /// When something is lost, or can't be assembled although it should.
     pub fn check(&self, images: &[Image]) -> Result<Option<Found>, Failure> {
-        let options = AssembleOptions { degraded: self.faulted, ..AssembleOptions::default() };
+        let options = AssembleOptions {
+            degraded: self.faulted,
+            ..AssembleOptions::default()
+        };
         let found = match assemble(self.scenario, self.blobs, images, self.present, &options) {
             Ok(found) => found,
             // Parity may be wrong and a member is gone: the user is asked.
             Err(refusal) if self.faulted && refusal.errno == Errno::EUCLEAN => return Ok(None),
             Err(refusal) => return Err(format!("not assembled: {refusal}")),
         };
-        let oracle = if self.faulted { self.loose } else { self.strict };
+        let oracle = if self.faulted {
+            self.loose
+        } else {
+            self.strict
+        };
         self.compare(&found, images, oracle)?;
         let reader = found.reader(self.scenario, images);
         reader.check_sets()?;
@@ -396,17 +477,28 @@ impl Trial<'_> {
 
     fn compare(&self, found: &Found, images: &[Image], oracle: &Oracle) -> Result<(), Failure> {
         if found.map.size.0 < oracle.len() {
-            return Err(format!("the volume has {} sectors and had {}", found.map.size.0, oracle.len()));
+            return Err(format!(
+                "the volume has {} sectors and had {}",
+                found.map.size.0,
+                oracle.len()
+            ));
         }
         let reader = found.reader(self.scenario, images);
         let result = reader.for_each(oracle.len(), |x, tag| match tag {
             Some(tag) => oracle.may_survive(x, tag),
-            None => Err(Wrong { sector: x, found: "nothing that can be read".into(), allowed: Vec::new() }),
+            None => Err(Wrong {
+                sector: x,
+                found: "nothing that can be read".into(),
+                allowed: Vec::new(),
+            }),
         });
         result.map_err(|wrong| {
             format!(
                 "after a crash {wrong}; cursor {}, epoch {}, generation {}, stash {:?}",
-                found.cursor.durable.0, found.superblock.epoch, found.superblock.generation, found.stash.map(|s| (s.number, s.range))
+                found.cursor.durable.0,
+                found.superblock.epoch,
+                found.superblock.generation,
+                found.stash.map(|s| (s.number, s.range))
             )
         })
     }
@@ -414,11 +506,19 @@ impl Trial<'_> {
     /// Whether all members hold the same superblock as their newest.
     fn agree(&self, images: &[Image]) -> bool {
         let members = worth_listing(self.scenario, self.blobs, images, self.present);
-        let mut listed = Listed { scenario: self.scenario, blobs: self.blobs, images, members: &members };
+        let mut listed = Listed {
+            scenario: self.scenario,
+            blobs: self.blobs,
+            images,
+            members: &members,
+        };
         let mut scratch = Box::<Superblock>::default();
         let mut age_of = |device| {
             let slots = (0..2).filter_map(|slot| {
-                listed.read_superblock(device, slot, &mut scratch).ok().map(|_| scratch.age())
+                listed
+                    .read_superblock(device, slot, &mut scratch)
+                    .ok()
+                    .map(|_| scratch.age())
             });
             slots.max()
         };
@@ -439,15 +539,18 @@ impl Trial<'_> {
         let at_rest = found.superblock.migration.is_none() && self.agree(images);
         let either = |alive: MemberMask| {
             let mut both = std::iter::once(&self.scenario.source).chain(&self.scenario.target);
-            at_rest || both.all(|spec| spec.set().layout.max_missing() > 0 && spec.set().survives(alive))
+            at_rest
+                || both
+                    .all(|spec| spec.set().layout.max_missing() > 0 && spec.set().survives(alive))
         };
         let bears = |alive: MemberMask| {
-            either(alive) && sets().all(|set| {
-                let parity_bears = !set.layout.level.has_parity() || found.superblock.clean;
-                // Copies that were never made alike hold anything.
-                let synced = self.scenario.synced || set.resync.0 >= found.map.size.0;
-                set.survives(alive) && parity_bears && synced
-            })
+            either(alive)
+                && sets().all(|set| {
+                    let parity_bears = !set.layout.level.has_parity() || found.superblock.clean;
+                    // Copies that were never made alike hold anything.
+                    let synced = self.scenario.synced || set.resync.0 >= found.map.size.0;
+                    set.survives(alive) && parity_bears && synced
+                })
         };
         for member in self.present.iter() {
             let mut present = self.present;
@@ -456,11 +559,19 @@ impl Trial<'_> {
             if !bears(without) || !found.map.alive.has(member) {
                 continue;
             }
-            let options = AssembleOptions { degraded: true, ..AssembleOptions::default() };
+            let options = AssembleOptions {
+                degraded: true,
+                ..AssembleOptions::default()
+            };
             let degraded = match assemble(self.scenario, self.blobs, images, present, &options) {
                 Ok(degraded) => degraded,
                 Err(refusal) if refusal.errno == Errno::EUCLEAN => continue,
-                Err(refusal) => return Err(format!("not assembled without member {}: {refusal}", member.0)),
+                Err(refusal) => {
+                    return Err(format!(
+                        "not assembled without member {}: {refusal}",
+                        member.0
+                    ));
+                }
             };
             tried += 1;
             // What one member alone showed to a reader may be gone with it.

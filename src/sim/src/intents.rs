@@ -6,11 +6,11 @@ use std::rc::Rc;
 
 use restripe_core::engine::{Event, Intent, Who};
 use restripe_core::geometry::{MemberMask, Sectors};
-use restripe_core::ondisk::{encode, SUPERBLOCK_SIZE};
+use restripe_core::ondisk::{SUPERBLOCK_SIZE, encode};
 
 use crate::blobs::crc;
 use crate::io::{Group, Owner};
-use crate::world::{View, World, FIRST_REQUEST};
+use crate::world::{FIRST_REQUEST, View, World};
 
 impl World {
     pub(crate) fn carry_out(&mut self, intent: Intent) {
@@ -22,13 +22,27 @@ impl World {
             }
             Intent::Unlock { job } => self.unlock(u64::from(job)),
             Intent::Load { job, range } => self.load(job, range),
-            Intent::LoadStash { job, members, header } => self.load_stash(job, members, header),
+            Intent::LoadStash {
+                job,
+                members,
+                header,
+            } => self.load_stash(job, members, header),
             Intent::StashData { job, members, .. } => self.stash_data(job, members),
-            Intent::StashHeader { job, members, number, range } => {
+            Intent::StashHeader {
+                job,
+                members,
+                number,
+                range,
+            } => {
                 self.stash_header(job, members, number, range);
             }
             Intent::Store { job, range } => self.store(job, range),
-            Intent::Scrub { job, which, range, kind } => self.scrub(job, which, range, kind),
+            Intent::Scrub {
+                job,
+                which,
+                range,
+                kind,
+            } => self.scrub(job, which, range, kind),
             Intent::Flush { who, members } => self.flush(who, members),
             Intent::Commit { members } => self.commit(members),
             Intent::Publish => self.publish(),
@@ -68,7 +82,10 @@ impl World {
             self.view.cursor.set(cursor);
         } else {
             // Requests of the older view go on under it, and see its cursor as it was.
-            self.view = Rc::new(View { map, cursor: Cell::new(cursor) });
+            self.view = Rc::new(View {
+                map,
+                cursor: Cell::new(cursor),
+            });
         }
         for id in std::mem::take(&mut self.parked) {
             self.enter(id);

@@ -35,11 +35,28 @@ pub enum Dest {
 
 #[derive(Debug)]
 pub enum What {
-    Read { at: u64, len: u64, dest: Dest, early: Option<Vec<Tag>> },
-    Write { at: u64, tags: Vec<Tag>, fua: bool, name: Option<usize> },
-    Flush { mark: usize },
+    Read {
+        at: u64,
+        len: u64,
+        dest: Dest,
+        early: Option<Vec<Tag>>,
+    },
+    Write {
+        at: u64,
+        tags: Vec<Tag>,
+        fua: bool,
+        name: Option<usize>,
+    },
+    Flush {
+        mark: usize,
+    },
     /// A superblock into a slot.
-    Superblock { at: u64, tags: Vec<Tag>, slot: usize, name: Option<usize> },
+    Superblock {
+        at: u64,
+        tags: Vec<Tag>,
+        slot: usize,
+        name: Option<usize>,
+    },
 }
 
 /// A transfer under way.
@@ -60,19 +77,46 @@ pub struct Group {
 
 impl Group {
     pub fn new(owner: Owner) -> Group {
-        Group { owner, ops: Vec::new() }
+        Group {
+            owner,
+            ops: Vec::new(),
+        }
     }
 
     pub fn read(&mut self, member: MemberId, at: u64, len: u64, dest: Dest) {
-        self.ops.push((member.0, What::Read { at, len, dest, early: None }));
+        self.ops.push((
+            member.0,
+            What::Read {
+                at,
+                len,
+                dest,
+                early: None,
+            },
+        ));
     }
 
     pub fn write(&mut self, member: MemberId, at: u64, tags: Vec<Tag>, fua: bool) {
-        self.ops.push((member.0, What::Write { at, tags, fua, name: None }));
+        self.ops.push((
+            member.0,
+            What::Write {
+                at,
+                tags,
+                fua,
+                name: None,
+            },
+        ));
     }
 
     pub fn superblock(&mut self, member: MemberId, at: u64, tags: Vec<Tag>, slot: usize) {
-        self.ops.push((member.0, What::Superblock { at, tags, slot, name: None }));
+        self.ops.push((
+            member.0,
+            What::Superblock {
+                at,
+                tags,
+                slot,
+                name: None,
+            },
+        ));
     }
 
     pub fn flush(&mut self, member: MemberId, mark: usize) {
@@ -91,9 +135,21 @@ impl Group {
     }
 
     /// The writes of a plan.
-    pub fn plan_writes(&mut self, plan: &Plan, data: &[Tag], base: usize, scratch: &[Tag], fua: bool) {
+    pub fn plan_writes(
+        &mut self,
+        plan: &Plan,
+        data: &[Tag],
+        base: usize,
+        scratch: &[Tag],
+        fua: bool,
+    ) {
         for t in &plan.writes {
-            self.write(t.member, t.at.0, plan_tags(plan, t, data, base, scratch), fua);
+            self.write(
+                t.member,
+                t.at.0,
+                plan_tags(plan, t, data, base, scratch),
+                fua,
+            );
         }
     }
 }
@@ -116,7 +172,11 @@ impl World {
         self.next_batch += 1;
         self.batches.insert(
             id,
-            Batch { owner: group.owner, left: group.ops.len(), failed: MemberMask::EMPTY },
+            Batch {
+                owner: group.owner,
+                left: group.ops.len(),
+                failed: MemberMask::EMPTY,
+            },
         );
         for (member, mut what) in group.ops {
             self.log(|| format!("  begin {:?} member {member} {}", group.owner, brief(&what)));
@@ -125,15 +185,23 @@ impl World {
             if !disk.dead && early {
                 // The device is quick: the effect comes before the answer.
                 match &mut what {
-                    What::Read { at, len, early, .. } => *early = Some(disk.read(*at, *len).to_vec()),
-                    What::Write { at, tags, name, .. } | What::Superblock { at, tags, name, .. } => {
+                    What::Read { at, len, early, .. } => {
+                        *early = Some(disk.read(*at, *len).to_vec())
+                    }
+                    What::Write { at, tags, name, .. }
+                    | What::Superblock { at, tags, name, .. } => {
                         *name = Some(disk.apply(*at, tags));
                     }
                     What::Flush { .. } => {}
                 }
             }
             let lazy = self.rng.u8(..8) == 0;
-            self.ops.push(Op { member, what, batch: id, lazy });
+            self.ops.push(Op {
+                member,
+                what,
+                batch: id,
+                lazy,
+            });
         }
         self.dirty = true;
     }
@@ -162,7 +230,13 @@ impl World {
         disk.errors = disk.errors.saturating_sub(1);
         let owner = self.batches[&op.batch].owner;
         if dead {
-            if let What::Write { at, tags, name: None, .. } = &op.what {
+            if let What::Write {
+                at,
+                tags,
+                name: None,
+                ..
+            } = &op.what
+            {
                 // Some of it got there all the same.
                 if self.rng.bool() {
                     self.disks[member].apply(*at, tags);
@@ -189,18 +263,33 @@ impl World {
     fn effect(&mut self, member: u8, owner: Owner, what: What) {
         let disk = &mut self.disks[usize::from(member)];
         match what {
-            What::Read { at, len, dest, early } => {
+            What::Read {
+                at,
+                len,
+                dest,
+                early,
+            } => {
                 let tags = early.unwrap_or_else(|| disk.read(at, len).to_vec());
                 self.deliver(owner, dest, &tags);
             }
-            What::Write { at, tags, fua, name } => {
+            What::Write {
+                at,
+                tags,
+                fua,
+                name,
+            } => {
                 let name = name.unwrap_or_else(|| disk.apply(at, &tags));
                 if fua || disk.write_through {
                     disk.harden(name);
                 }
                 self.dirty = true;
             }
-            What::Superblock { at, tags, slot, name } => {
+            What::Superblock {
+                at,
+                tags,
+                slot,
+                name,
+            } => {
                 let name = name.unwrap_or_else(|| disk.apply(at, &tags));
                 disk.harden(name);
                 self.last_slot[usize::from(member)] = Some(slot);
@@ -244,7 +333,12 @@ impl World {
 fn brief(what: &What) -> String {
     match what {
         What::Read { at, len, .. } => format!("read {at}+{len}"),
-        What::Write { at, tags, fua, name } => {
+        What::Write {
+            at,
+            tags,
+            fua,
+            name,
+        } => {
             let how = if *fua { " fua" } else { "" };
             let early = if name.is_some() { " (applied)" } else { "" };
             format!("write {at}+{}{how}{early}", tags.len())

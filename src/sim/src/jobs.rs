@@ -6,9 +6,11 @@ use std::collections::VecDeque;
 use restripe_core::engine::{Event, ScrubKind, Which};
 use restripe_core::footprint::{for_each_write, is_in_place};
 use restripe_core::geometry::{Logical, MemberMask, Offset, Range, Sectors, SlotId};
-use restripe_core::ondisk::{StashHeader, STASH_HEADER_SIZE, UNIT};
+use restripe_core::ondisk::{STASH_HEADER_SIZE, StashHeader, UNIT};
 use restripe_core::placement::Set;
-use restripe_core::stripe::{self, mirror_plan, parity_plan, plan_rebuild, plan_row, Plan, Read, ScrubMode, BAND};
+use restripe_core::stripe::{
+    self, BAND, Plan, Read, ScrubMode, mirror_plan, parity_plan, plan_rebuild, plan_row,
+};
 
 use crate::blobs::{crc, crc_of_tags};
 use crate::disk::Tag;
@@ -25,7 +27,10 @@ enum Phase {
     /// Reading for one plan of a load: a rebuild.
     Rebuild,
     /// The stash, from the members in turn until one's data are whole.
-    LoadStash { left: MemberMask, header: StashHeader },
+    LoadStash {
+        left: MemberMask,
+        header: StashHeader,
+    },
     Stash,
     Store,
     ScrubRead,
@@ -77,7 +82,12 @@ impl World {
         let set = self.set(Which::Source);
         let len = range.len().0 as usize;
         let task = self.task(job);
-        *task = JobTask { range, phase: Phase::Load, data: vec![0; len], ..JobTask::default() };
+        *task = JobTask {
+            range,
+            phase: Phase::Load,
+            data: vec![0; len],
+            ..JobTask::default()
+        };
         let alive = self.alive();
         let end = Logical(range.end.0.min(self.view.map.size.0));
         let mut group = Group::new(Owner::Job(job));
@@ -134,7 +144,10 @@ impl World {
         let len = header.range.len().0 as usize;
         *task = JobTask {
             range: header.range,
-            phase: Phase::LoadStash { left: members, header },
+            phase: Phase::LoadStash {
+                left: members,
+                header,
+            },
             data: vec![0; len],
             ..JobTask::default()
         };
@@ -148,7 +161,10 @@ impl World {
         };
         if !first && crc_of_tags(&task.data) == header.data_crc {
             task.phase = Phase::Idle;
-            return self.tell(Event::Loaded { job, failed: MemberMask::EMPTY });
+            return self.tell(Event::Loaded {
+                job,
+                failed: MemberMask::EMPTY,
+            });
         }
         let Some(member) = left.iter().next() else {
             task.phase = Phase::Idle;
@@ -171,13 +187,23 @@ impl World {
         let data = task.data.clone();
         let mut group = Group::new(Owner::Job(job));
         for member in members.iter() {
-            group.write(member, self.scenario.stash(member.0) + UNIT.0, data.clone(), false);
+            group.write(
+                member,
+                self.scenario.stash(member.0) + UNIT.0,
+                data.clone(),
+                false,
+            );
         }
         self.begin(group);
     }
 
     pub(crate) fn stash_header(&mut self, job: u8, members: MemberMask, number: u64, range: Range) {
-        let migration = self.engine.superblock().migration.map(|m| m.uuid).unwrap_or_default();
+        let migration = self
+            .engine
+            .superblock()
+            .migration
+            .map(|m| m.uuid)
+            .unwrap_or_default();
         let task = self.task(job);
         task.phase = Phase::Stash;
         let data_crc = crc_of_tags(&task.data);
@@ -236,10 +262,16 @@ impl World {
                 while done < len {
                     let place = target.place(slot, offset + done);
                     let run = place.run.min(len - done);
-                    let kept = is_in_place(&source, end, &target, x + done, (slot, offset + done), run);
+                    let kept =
+                        is_in_place(&source, end, &target, x + done, (slot, offset + done), run);
                     if !kept && alive.has(place.member) {
                         let from = (x + done - range.start).0 as usize;
-                        group.write(place.member, place.at.0, data[from..from + run.0 as usize].to_vec(), false);
+                        group.write(
+                            place.member,
+                            place.at.0,
+                            data[from..from + run.0 as usize].to_vec(),
+                            false,
+                        );
                     }
                     done = done + run;
                 }
@@ -257,7 +289,11 @@ impl World {
             let end = set.layout.used_below(range.end);
             while offset < end {
                 let len = set.layout.chunk.min(BAND);
-                scrubs.push_back(Piece { at: offset.0, len, repair });
+                scrubs.push_back(Piece {
+                    at: offset.0,
+                    len,
+                    repair,
+                });
                 offset += len;
             }
         } else {
@@ -269,11 +305,21 @@ impl World {
                 for slot in (0..set.layout.slots).map(SlotId) {
                     len = len.min(set.place(slot, spot.offset).run);
                 }
-                scrubs.push_back(Piece { at: x.0, len, repair });
+                scrubs.push_back(Piece {
+                    at: x.0,
+                    len,
+                    repair,
+                });
                 x += len;
             }
         }
-        *self.task(job) = JobTask { range, scrubs, kind, which, ..JobTask::default() };
+        *self.task(job) = JobTask {
+            range,
+            scrubs,
+            kind,
+            which,
+            ..JobTask::default()
+        };
         self.scrub_goes_on(job);
     }
 
@@ -281,7 +327,11 @@ impl World {
         let (which, failed) = (self.task(job).which, self.task(job).failed);
         let (set, alive) = (self.set(which), self.alive());
         while let (Some(&piece), true) = (self.task(job).scrubs.front(), failed.is_empty()) {
-            let mode = if piece.repair { ScrubMode::Resync } else { ScrubMode::Check };
+            let mode = if piece.repair {
+                ScrubMode::Resync
+            } else {
+                ScrubMode::Check
+            };
             let plan = if set.layout.level.has_parity() {
                 parity_plan(&set, alive, Offset(piece.at), piece.len, mode)
             } else {
@@ -320,12 +370,19 @@ impl World {
             return self.begin(group);
         }
         let lane = plan.lane.0 as usize;
-        let first = if set.layout.level.has_parity() { usize::from(plan.lanes) - 1 } else { 1 };
+        let first = if set.layout.level.has_parity() {
+            usize::from(plan.lanes) - 1
+        } else {
+            1
+        };
         let differs = task.scratch[first * lane..].iter().any(|tag| *tag != 0);
         let piece = task.scrubs.pop_front();
         if let (true, Some(piece)) = (differs, piece) {
             if task.kind == ScrubKind::Repair {
-                task.scrubs.push_front(Piece { repair: true, ..piece });
+                task.scrubs.push_front(Piece {
+                    repair: true,
+                    ..piece
+                });
             }
             let start = if set.layout.level.has_parity() {
                 piece.at / set.layout.chunk.0 * set.layout.stripe().0

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `make sim`: random volumes, schedules and crashes for as long as asked.
 
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,9 @@ struct Arguments {
     /// How long to try random ones.
     #[arg(long, env = "SECONDS", default_value_t = 60)]
     seconds: u64,
+    /// How many of the steps before a failure to show.
+    #[arg(long, default_value_t = 300)]
+    steps: usize,
     /// Where the random ones begin.
     #[arg(long, default_value_t = 0)]
     first: u64,
@@ -43,8 +46,7 @@ fn runner(seed: u64) -> Runner {
     Runner::new(scenario, effort, rng.u64(..), Rules::default())
 }
 
-fn show(seed: u64, failure: &str, trace: &[String]) {
-    let last = std::env::var("LAST").ok().and_then(|n| n.parse().ok()).unwrap_or(300);
+fn show(seed: u64, failure: &str, trace: &[String], last: usize) {
     if trace.len() > last {
         eprintln!("({} steps before)", trace.len() - last);
     }
@@ -65,7 +67,7 @@ fn attempt(runner: &mut Runner) -> Result<(), Failure> {
     })
 }
 
-fn run(seed: u64, tally: &mut Tally) -> bool {
+fn run(seed: u64, tally: &mut Tally, last: usize) -> bool {
     let mut first = runner(seed);
     let result = attempt(&mut first);
     tally.add(&first.tally);
@@ -78,7 +80,7 @@ fn run(seed: u64, tally: &mut Tally) -> bool {
     again.trace = Some(trace.clone());
     match attempt(&mut again) {
         Ok(()) => eprintln!("seed {seed} fails only once: the simulator is not deterministic"),
-        Err(failure) => show(seed, &failure, &trace.borrow()),
+        Err(failure) => show(seed, &failure, &trace.borrow(), last),
     }
     false
 }
@@ -87,10 +89,13 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let mut tally = Tally::default();
     if let Some(seed) = arguments.seed {
-        if !run(seed, &mut tally) {
+        if !run(seed, &mut tally, arguments.steps) {
             return ExitCode::FAILURE;
         }
-        println!("seed {seed}: {} crash states in {} lives, all well", tally.states, tally.lives);
+        println!(
+            "seed {seed}: {} crash states in {} lives, all well",
+            tally.states, tally.lives
+        );
         return ExitCode::SUCCESS;
     }
     let begun = Instant::now();
@@ -101,19 +106,28 @@ fn main() -> ExitCode {
     }
     let mut seed = arguments.first;
     while begun.elapsed() < end {
-        if !run(seed, &mut tally) {
+        if !run(seed, &mut tally, arguments.steps) {
             bar.abandon();
             return ExitCode::FAILURE;
         }
         seed += 1;
         bar.set_position(begun.elapsed().as_secs());
-        bar.set_message(format!("{} crash states, {} volumes", tally.states, seed - arguments.first));
+        bar.set_message(format!(
+            "{} crash states, {} volumes",
+            tally.states,
+            seed - arguments.first
+        ));
     }
     bar.finish();
     let rate = tally.states as f64 / begun.elapsed().as_secs_f64();
     println!(
         "{} volumes, {} lives, {} steps: {} crash states ({rate:.0}/s), {} of them in stash windows, {} assemblies without a member, all well",
-        seed - arguments.first, tally.lives, tally.steps, tally.states, tally.windows, tally.degraded
+        seed - arguments.first,
+        tally.lives,
+        tally.steps,
+        tally.states,
+        tally.windows,
+        tally.degraded
     );
     ExitCode::SUCCESS
 }

@@ -251,7 +251,12 @@ impl Oracle {
         let begun = self.tick();
         let live = self.sectors.iter().map(|sector| {
             let newest = |w: &&Write| !sector.outdone.contains(&w.version);
-            sector.live.iter().filter(newest).map(|w| w.version).collect()
+            sector
+                .live
+                .iter()
+                .filter(newest)
+                .map(|w| w.version)
+                .collect()
         });
         let live = live.collect();
         Promise { begun, live }
@@ -273,7 +278,10 @@ impl Oracle {
     /// When not.
     pub fn may_survive(&self, x: u64, found: Tag) -> Result<(), Wrong> {
         let keep = &self.sectors[x as usize].keep;
-        if keep.iter().any(|w| tag(x, w.version) == found || w.version == ANYTHING) {
+        if keep
+            .iter()
+            .any(|w| tag(x, w.version) == found || w.version == ANYTHING)
+        {
             return Ok(());
         }
         Err(Wrong {
@@ -289,7 +297,10 @@ impl Oracle {
     /// When not.
     pub fn may_be(&self, x: u64, found: Tag) -> Result<(), Wrong> {
         let live = &self.sectors[x as usize].live;
-        if live.iter().any(|w| tag(x, w.version) == found || w.version == ANYTHING) {
+        if live
+            .iter()
+            .any(|w| tag(x, w.version) == found || w.version == ANYTHING)
+        {
             return Ok(());
         }
         Err(Wrong {

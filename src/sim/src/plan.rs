@@ -15,25 +15,54 @@ pub fn scratch_at(plan: &Plan, lane: u16, at: Sectors) -> usize {
 pub fn calculate(plan: &Plan, scratch: &mut [Tag], data: &mut [Tag], base: usize) {
     for calc in &plan.calcs {
         match *calc {
-            Calc::CopyIn { lane, at, from, len } => {
-                let (to, from, len) = (scratch_at(plan, lane, at), base + from.0 as usize, len.0 as usize);
+            Calc::CopyIn {
+                lane,
+                at,
+                from,
+                len,
+            } => {
+                let (to, from, len) = (
+                    scratch_at(plan, lane, at),
+                    base + from.0 as usize,
+                    len.0 as usize,
+                );
                 scratch[to..to + len].copy_from_slice(&data[from..from + len]);
             }
             Calc::CopyOut { lane, at, to, len } => {
-                let (from, to, len) = (scratch_at(plan, lane, at), base + to.0 as usize, len.0 as usize);
+                let (from, to, len) = (
+                    scratch_at(plan, lane, at),
+                    base + to.0 as usize,
+                    len.0 as usize,
+                );
                 data[to..to + len].copy_from_slice(&scratch[from..from + len]);
             }
-            Calc::Gen { lane, lanes, at, len } => {
+            Calc::Gen {
+                lane,
+                lanes,
+                at,
+                len,
+            } => {
                 let to = scratch_at(plan, lane, at);
                 scratch[to..to + len.0 as usize].fill(0);
                 accumulate(plan, scratch, (lane, lanes), at, len);
             }
-            Calc::Acc { lane, lanes, at, len } => accumulate(plan, scratch, (lane, lanes), at, len),
+            Calc::Acc {
+                lane,
+                lanes,
+                at,
+                len,
+            } => accumulate(plan, scratch, (lane, lanes), at, len),
         }
     }
 }
 
-fn accumulate(plan: &Plan, scratch: &mut [Tag], (lane, lanes): (u16, u32), at: Sectors, len: Sectors) {
+fn accumulate(
+    plan: &Plan,
+    scratch: &mut [Tag],
+    (lane, lanes): (u16, u32),
+    at: Sectors,
+    len: Sectors,
+) {
     let to = scratch_at(plan, lane, at);
     for source in (0..lane).filter(|i| lanes & (1 << i) != 0) {
         let from = scratch_at(plan, source, at);
@@ -50,7 +79,7 @@ mod tests {
     use restripe_core::geometry::{Logical, Range};
     use restripe_core::layout::Level;
     use restripe_core::parity::Reference;
-    use restripe_core::stripe::{self, parity_pieces, plan_parity, Buf, Payload};
+    use restripe_core::stripe::{self, Buf, Payload, parity_pieces, plan_parity};
 
     use super::*;
     use crate::scenario::SetSpec;
@@ -67,7 +96,9 @@ mod tests {
     }
 
     fn expand(tags: &[Tag]) -> Vec<u8> {
-        tags.iter().flat_map(|tag| (0..64).flat_map(|_| tag.to_le_bytes())).collect()
+        tags.iter()
+            .flat_map(|tag| (0..64).flat_map(|_| tag.to_le_bytes()))
+            .collect()
     }
 
     /// Both ways to calculate give the same, sector by sector.
@@ -92,7 +123,11 @@ mod tests {
                 stripe::calculate(&plan, &mut more, &mut bytes, &Reference);
                 assert_eq!(more, expand(&scratch));
                 assert_eq!(bytes.0, expand(&data));
-                assert!(plan.writes.iter().all(|w| matches!(w.buf, Buf::Lane(..) | Buf::Data(_))));
+                assert!(
+                    plan.writes
+                        .iter()
+                        .all(|w| matches!(w.buf, Buf::Lane(..) | Buf::Data(_)))
+                );
             }
         }
     }

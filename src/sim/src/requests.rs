@@ -12,11 +12,13 @@ use restripe_core::admit::Route;
 use restripe_core::engine::{Event, Which};
 use restripe_core::geometry::{Logical, MemberMask, Range};
 use restripe_core::placement::Set;
-use restripe_core::stripe::{copies, parity_pieces, plan_parity, plan_rebuild, read, ParityPiece, Plan, Read};
+use restripe_core::stripe::{
+    ParityPiece, Plan, Read, copies, parity_pieces, plan_parity, plan_rebuild, read,
+};
 
 use crate::disk::Tag;
 use crate::io::{Dest, Group, Owner};
-use crate::oracle::{tag, Glance, Promise};
+use crate::oracle::{Glance, Promise, tag};
 use crate::plan::calculate;
 use crate::world::{View, World};
 
@@ -93,7 +95,10 @@ impl World {
         };
         match kind {
             Kind::Read => {
-                request.glance = Some((self.strict.read_begins(start, len), self.loose.read_begins(start, len)));
+                request.glance = Some((
+                    self.strict.read_begins(start, len),
+                    self.loose.read_begins(start, len),
+                ));
             }
             Kind::Write { version, .. } => {
                 request.data = (start..start + len).map(|x| tag(x, version)).collect();
@@ -110,7 +115,9 @@ impl World {
     }
 
     fn request(&mut self, id: u64) -> &mut Request {
-        self.requests.get_mut(&id).expect("a request lives until it is done")
+        self.requests
+            .get_mut(&id)
+            .expect("a request lives until it is done")
     }
 
     /// Admits a request under the map as it is now.
@@ -157,11 +164,11 @@ impl World {
                 self.unlock(id);
             }
             self.request(id).locked = keys;
-            if let Some((start, end)) = keys {
-                if !self.locks.lock(start, end, id) {
-                    self.request(id).phase = Phase::Waiting;
-                    return;
-                }
+            if let Some((start, end)) = keys
+                && !self.locks.lock(start, end, id)
+            {
+                self.request(id).phase = Phase::Waiting;
+                return;
             }
         }
         let request = self.request(id);
@@ -176,7 +183,11 @@ impl World {
     }
 
     fn which(route: Route) -> Which {
-        if route == Route::Target { Which::Target } else { Which::Source }
+        if route == Route::Target {
+            Which::Target
+        } else {
+            Which::Source
+        }
     }
 
     fn set_of(view: &View, which: Which) -> &Set {
@@ -315,7 +326,12 @@ impl World {
         };
         let view = request.view.clone().expect("a running request is in a map");
         let set = Self::set_of(&view, request.sets[0]);
-        let (places, run) = copies(set, view.map.alive, request.set_x, request.run_end - request.set_x);
+        let (places, run) = copies(
+            set,
+            view.map.alive,
+            request.set_x,
+            request.run_end - request.set_x,
+        );
         if places.is_empty() {
             return self.finish(id, false);
         }
@@ -384,7 +400,11 @@ impl World {
             }
             (Kind::Write { .. }, _) => {
                 let view = request.view.clone().expect("a running request is in a map");
-                if Self::set_of(&view, request.sets[0]).layout.level.has_parity() {
+                if Self::set_of(&view, request.sets[0])
+                    .layout
+                    .level
+                    .has_parity()
+                {
                     self.next_piece(id);
                 } else {
                     self.next_copies(id);
@@ -402,7 +422,11 @@ impl World {
             .map(|(id, _)| *id)
             .collect();
         for id in waiting {
-            if self.requests.get(&id).is_none_or(|r| r.phase != Phase::Settling) {
+            if self
+                .requests
+                .get(&id)
+                .is_none_or(|r| r.phase != Phase::Settling)
+            {
                 continue;
             }
             let request = self.request(id);
@@ -422,15 +446,28 @@ impl World {
     fn finish(&mut self, id: u64, well: bool) {
         self.release(id);
         self.leave(id);
-        let request = self.requests.remove(&id).expect("a request lives until it is done");
+        let request = self
+            .requests
+            .remove(&id)
+            .expect("a request lives until it is done");
         let (start, len) = (request.range.start.0, request.range.len().0);
-        self.log(|| format!("request {id} ended {}", if well { "well" } else { "with EIO" }));
+        self.log(|| {
+            format!(
+                "request {id} ended {}",
+                if well { "well" } else { "with EIO" }
+            )
+        });
         if !well && !self.faulted {
-            self.fail(format!("request {id} {:?} failed and no member did", request.kind));
+            self.fail(format!(
+                "request {id} {:?} failed and no member did",
+                request.kind
+            ));
         }
         match request.kind {
             Kind::Read => {
-                let Some((strict, loose)) = request.glance else { return };
+                let Some((strict, loose)) = request.glance else {
+                    return;
+                };
                 if !well {
                     return;
                 }
@@ -452,7 +489,9 @@ impl World {
                 self.dirty = true;
             }
             Kind::Flush => {
-                let (Some((strict, loose)), true) = (request.promise, well) else { return };
+                let (Some((strict, loose)), true) = (request.promise, well) else {
+                    return;
+                };
                 self.strict.flush_acked(&strict);
                 self.loose.flush_acked(&loose);
                 self.dirty = true;

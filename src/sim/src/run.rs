@@ -8,14 +8,14 @@ use fastrand::Rng;
 use restripe_core::engine::Event;
 use restripe_core::geometry::{Logical, MemberMask, Range, Sectors, SlotId};
 use restripe_core::layout::Level;
-use restripe_core::ondisk::{encode, SUPERBLOCK_SIZE};
+use restripe_core::ondisk::{SUPERBLOCK_SIZE, encode};
 use restripe_core::placement::Set;
 use restripe_core::rules::Rules;
 
-use crate::blobs::{crc, Blobs};
-use crate::crash::{for_each_fate, images, pending, Fate, Found, Reader, Trial};
+use crate::blobs::{Blobs, crc};
+use crate::crash::{Fate, Found, Reader, Trial, for_each_fate, images, pending};
 use crate::disk::{Image, Tag};
-use crate::oracle::{tag, Oracle};
+use crate::oracle::{Oracle, tag};
 use crate::requests::Kind;
 use crate::scenario::Scenario;
 use crate::world::{Failure, Start, Trace, World};
@@ -75,7 +75,11 @@ pub struct Runner {
 /// Content of a set that holds a volume of version 0, and garbage all around.
 fn first_images(scenario: &Scenario, rng: &mut Rng) -> Vec<Image> {
     let mut images: Vec<Image> = (0..scenario.members)
-        .map(|m| (0..scenario.disk_shape(m).len()).map(|_| rng.u64(1..1 << 62) << 1).collect())
+        .map(|m| {
+            (0..scenario.disk_shape(m).len())
+                .map(|_| rng.u64(1..1 << 62) << 1)
+                .collect()
+        })
         .collect();
     let blank = |images: &mut Vec<Image>, member: u8, at: u64, len: u64| {
         let index = scenario.disk_shape(member).index(at, len);
@@ -83,7 +87,12 @@ fn first_images(scenario: &Scenario, rng: &mut Rng) -> Vec<Image> {
     };
     for member in 0..scenario.members {
         for at in scenario.slots(member) {
-            blank(&mut images, member, at, restripe_core::ondisk::SUPERBLOCK_SECTORS.0);
+            blank(
+                &mut images,
+                member,
+                at,
+                restripe_core::ondisk::SUPERBLOCK_SECTORS.0,
+            );
         }
     }
     let set = scenario.source.set();
@@ -98,7 +107,13 @@ fn first_images(scenario: &Scenario, rng: &mut Rng) -> Vec<Image> {
         if set.layout.level == Level::Raid1 {
             for slot in 0..set.layout.slots {
                 let stale = !scenario.synced && SlotId(slot) != spot.slot && rng.u8(..4) == 0;
-                put(&mut images, &set, SlotId(slot), spot.offset, if stale { rng.u64(1..) >> 1 } else { content });
+                put(
+                    &mut images,
+                    &set,
+                    SlotId(slot),
+                    spot.offset,
+                    if stale { rng.u64(1..) >> 1 } else { content },
+                );
             }
         } else {
             put(&mut images, &set, spot.slot, spot.offset, content);
@@ -107,7 +122,10 @@ fn first_images(scenario: &Scenario, rng: &mut Rng) -> Vec<Image> {
     if set.layout.level.has_parity() {
         let chunk = set.layout.chunk.0;
         for offset in (0..set.layout.slot_len.0).map(restripe_core::geometry::Offset) {
-            let parity = set.layout.parity_slot(offset.0 / chunk).expect("it has parity");
+            let parity = set
+                .layout
+                .parity_slot(offset.0 / chunk)
+                .expect("it has parity");
             let sum = (0..set.layout.slots)
                 .map(SlotId)
                 .filter(|slot| *slot != parity)
@@ -118,7 +136,13 @@ fn first_images(scenario: &Scenario, rng: &mut Rng) -> Vec<Image> {
                 })
                 .fold(0, |sum, tag| sum ^ tag);
             let stale = !scenario.synced && rng.u8(..4) == 0;
-            put(&mut images, &set, parity, offset, if stale { rng.u64(1..) >> 1 } else { sum });
+            put(
+                &mut images,
+                &set,
+                parity,
+                offset,
+                if stale { rng.u64(1..) >> 1 } else { sum },
+            );
         }
     }
     images
@@ -184,11 +208,16 @@ impl Runner {
         for member in superblock.live().iter() {
             encode(&superblock, member, &mut bytes, crc);
             let tags = self.blobs.borrow_mut().put(&bytes);
-            let index = scenario.disk_shape(member.0).index(scenario.slots(member.0)[0], tags.len() as u64);
+            let index = scenario
+                .disk_shape(member.0)
+                .index(scenario.slots(member.0)[0], tags.len() as u64);
             images[usize::from(member.0)][index..index + tags.len()].copy_from_slice(&tags);
             last_slot[usize::from(member.0)] = Some(0);
         }
-        let (strict, loose) = (Oracle::new(scenario.size, true), Oracle::new(scenario.size, false));
+        let (strict, loose) = (
+            Oracle::new(scenario.size, true),
+            Oracle::new(scenario.size, false),
+        );
         let present = MemberMask((1 << scenario.members) - 1);
         let trial = Trial {
             scenario: &scenario,
@@ -238,7 +267,8 @@ impl Runner {
             depth,
             requests: self.effort.requests,
             migrate_after: self.rng.u32(..=self.effort.requests / 2),
-            crash_at: (may_crash && self.rng.u8(..8) != 0).then(|| 1 + self.rng.u64(..400) * self.rng.u64(1..4)),
+            crash_at: (may_crash && self.rng.u8(..8) != 0)
+                .then(|| 1 + self.rng.u64(..400) * self.rng.u64(1..4)),
             steps: 0,
             idle: 0,
             transfers: 0,
@@ -312,7 +342,8 @@ impl Runner {
     fn step(&mut self, world: &mut World, life: &mut Life) -> bool {
         let ops = world.ops_len();
         let engine = if world.has_engine_work() { 3 } else { 0 };
-        let may_submit = world.ready && !life.stopping && life.requests > 0 && world.requests_len() < 4;
+        let may_submit =
+            world.ready && !life.stopping && life.requests > 0 && world.requests_len() < 4;
         let submit = u32::from(may_submit);
         let transfer = if ops > 0 { 4 } else { 0 };
         let total = engine + submit + transfer;
@@ -367,7 +398,10 @@ impl Runner {
             7 => world.tell(Event::Pause),
             8 => world.tell(Event::Resume),
             9 => {
-                let at = self.rng.bool().then(|| Logical(self.rng.u64(..=self.scenario.size)));
+                let at = self
+                    .rng
+                    .bool()
+                    .then(|| Logical(self.rng.u64(..=self.scenario.size)));
                 world.tell(Event::SyncMax(at));
             }
             10 if life.faults > 0 => {
@@ -405,7 +439,13 @@ impl Runner {
             3 | 4 => world.submit(Kind::Flush, Range::default()),
             n => {
                 let version = world.next_version();
-                world.submit(Kind::Write { fua: n == 5, version }, range);
+                world.submit(
+                    Kind::Write {
+                        fua: n == 5,
+                        version,
+                    },
+                    range,
+                );
             }
         }
     }
@@ -417,7 +457,10 @@ impl Runner {
         }
         let pending = pending(world);
         let present = self.members_back(world);
-        let trial = Trial { present, ..trial(world) };
+        let trial = Trial {
+            present,
+            ..trial(world)
+        };
         let mut rng = Rng::with_seed(self.rng.u64(..));
         let mut branches = Vec::new();
         let mut states = 0;
@@ -426,7 +469,10 @@ impl Runner {
         for_each_fate(pending.len(), self.effort.states, &mut rng, |fates, rng| {
             states += 1;
             let images = images(world, &pending, fates);
-            let Some(found) = trial.check(&images).map_err(|why| describe(&why, world, &pending, fates))? else {
+            let Some(found) = trial
+                .check(&images)
+                .map_err(|why| describe(&why, world, &pending, fates))?
+            else {
                 return Ok(());
             };
             if rng.u8(..8) == 0 {
@@ -466,8 +512,13 @@ impl Runner {
         let images = images(world, &pending, &fates);
         world.log(|| format!("-- crash, {} writes open: {fates:?}", pending.len()));
         let present = self.members_back(world);
-        let trial = Trial { present, ..trial(world) };
-        let found = trial.check(&images).map_err(|why| describe(&why, world, &pending, &fates))?;
+        let trial = Trial {
+            present,
+            ..trial(world)
+        };
+        let found = trial
+            .check(&images)
+            .map_err(|why| describe(&why, world, &pending, &fates))?;
         self.tally.states += 1;
         Ok(found.map(|found| start(found, images, world, present)))
     }
@@ -486,7 +537,11 @@ impl Runner {
         match life.idle {
             1 => {
                 self.check_quiet(world)?;
-                let held = world.engine.superblock().migration.is_some_and(|m| m.paused || m.sync_max.is_some());
+                let held = world
+                    .engine
+                    .superblock()
+                    .migration
+                    .is_some_and(|m| m.paused || m.sync_max.is_some());
                 let blocked = world.engine.blocked().is_some() && life.resumed < 3;
                 if held || blocked {
                     life.resumed += 1;
@@ -503,8 +558,13 @@ impl Runner {
             _ if world.flaky || (world.engine.blocked().is_some() && world.faulted) => {
                 return Ok(Some(End::GivenUp));
             }
-            _ if self.scenario.target.is_some() && world.engine.superblock().migration.is_some() => {
-                return Err(format!("the migration does not go on: {:?}", world.engine.blocked()));
+            _ if self.scenario.target.is_some()
+                && world.engine.superblock().migration.is_some() =>
+            {
+                return Err(format!(
+                    "the migration does not go on: {:?}",
+                    world.engine.blocked()
+                ));
             }
             _ if !life.checked && !world.faulted => {
                 life.checked = true;
@@ -515,7 +575,10 @@ impl Runner {
             }
             _ => {
                 if world.engine.superblock().mismatch_cnt != 0 {
-                    return Err(format!("a check finds {} sectors that differ", world.engine.superblock().mismatch_cnt));
+                    return Err(format!(
+                        "a check finds {} sectors that differ",
+                        world.engine.superblock().mismatch_cnt
+                    ));
                 }
                 life.stopping = true;
                 life.idle = 0;
@@ -536,9 +599,15 @@ impl Runner {
 
     fn check_content(&self, world: &World, images: &[Image]) -> Result<(), Failure> {
         let reader = world.reader(images);
-        let oracle = if world.faulted { &world.loose } else { &world.strict };
+        let oracle = if world.faulted {
+            &world.loose
+        } else {
+            &world.strict
+        };
         reader
-            .for_each(oracle.len(), |x, tag| tag.map_or(Ok(()), |tag| oracle.may_be(x, tag)))
+            .for_each(oracle.len(), |x, tag| {
+                tag.map_or(Ok(()), |tag| oracle.may_be(x, tag))
+            })
             .map_err(|wrong| format!("at rest {wrong}"))
     }
 
@@ -551,12 +620,15 @@ impl Runner {
         let set = &sb.sets[usize::from(sb.present_set())];
         let end = Logical(sb.volume_sectors.0).round_up(set.layout.stripe());
         if set.layout.level.is_redundant() && set.resync < end {
-            return Err(format!("synced up to sector {} of {} only", set.resync.0, end.0));
+            return Err(format!(
+                "synced up to sector {} of {} only",
+                set.resync.0, end.0
+            ));
         }
-        if let Some(target) = &self.scenario.target {
-            if set.layout.level != target.level || set.extents != target.set().extents {
-                return Err("the volume is not where it was to be".into());
-            }
+        if let Some(target) = &self.scenario.target
+            && (set.layout.level != target.level || set.extents != target.set().extents)
+        {
+            return Err("the volume is not where it was to be".into());
         }
         Ok(())
     }
@@ -564,7 +636,8 @@ impl Runner {
     /// Stopped in order: all is durable, clean, and true without any one member.
     fn check_stopped(&mut self, world: &World) -> Result<End, Failure> {
         let images: Vec<Image> = world.disks.iter().map(|d| d.durable().clone()).collect();
-        self.check_content(world, &images).map_err(|why| format!("stopped, and {why}"))?;
+        self.check_content(world, &images)
+            .map_err(|why| format!("stopped, and {why}"))?;
         let trial = trial(world);
         let Some(found) = trial.check(&images)? else {
             return Ok(End::GivenUp);
@@ -617,7 +690,12 @@ fn start(found: Found, images: Vec<Image>, world: &World, present: MemberMask) -
     }
 }
 
-fn describe(why: &str, world: &World, pending: &[(usize, crate::disk::Entry)], fates: &[Fate]) -> Failure {
+fn describe(
+    why: &str,
+    world: &World,
+    pending: &[(usize, crate::disk::Entry)],
+    fates: &[Fate],
+) -> Failure {
     let mut text = why.to_string();
     let cursor = world.view.cursor.get();
     text += &format!(
@@ -626,7 +704,10 @@ fn describe(why: &str, world: &World, pending: &[(usize, crate::disk::Entry)], f
     );
     for ((member, entry), fate) in pending.iter().zip(fates) {
         let first = entry.sectors.first().map_or(0, |s| s.0);
-        text += &format!("\n    member {member} index {first}+{} {fate:?}", entry.sectors.len());
+        text += &format!(
+            "\n    member {member} index {first}+{} {fate:?}",
+            entry.sectors.len()
+        );
     }
     text
 }

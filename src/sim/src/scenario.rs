@@ -14,8 +14,8 @@ use restripe_core::geometry::{Logical, MemberId, Physical, Range, Sectors, SlotI
 use restripe_core::layout::{Layout, Level};
 use restripe_core::list::List;
 use restripe_core::ondisk::{
-    member_geometry, MapRange, Member, MemberState, Migration, RegionKind, Serial, Superblock, Uuid,
-    SUPERBLOCK_SECTORS, UNIT,
+    MapRange, Member, MemberState, Migration, RegionKind, SUPERBLOCK_SECTORS, Serial, Superblock,
+    UNIT, Uuid, member_geometry,
 };
 use restripe_core::placement::{Extent, Set};
 use restripe_core::shape::common_row;
@@ -101,7 +101,14 @@ impl std::fmt::Display for SetSpec {
 impl SetSpec {
     /// A set of `members` in that order, each slot one extent from `start` on, that holds
     /// `size` sectors and `spare` rows more.
-    pub fn new(level: Level, chunk: u64, members: &[u8], start: u64, size: u64, spare: u64) -> SetSpec {
+    pub fn new(
+        level: Level,
+        chunk: u64,
+        members: &[u8],
+        start: u64,
+        size: u64,
+        spare: u64,
+    ) -> SetSpec {
         let data = match level {
             Level::Linear | Level::Raid1 => 1,
             Level::Raid0 => members.len() as u64,
@@ -119,7 +126,11 @@ impl SetSpec {
                 extents: vec![(start, len)],
             })
             .collect();
-        SetSpec { level, chunk, slots }
+        SetSpec {
+            level,
+            chunk,
+            slots,
+        }
     }
 
     /// The same as the core has it.
@@ -184,7 +195,11 @@ impl Scenario {
         let old = set.members();
         for member in 0..self.members {
             let used = old.has(MemberId(member));
-            sb.members.push(if used { self.row(member) } else { Member::default() });
+            sb.members.push(if used {
+                self.row(member)
+            } else {
+                Member::default()
+            });
         }
         if set.layout.level.is_redundant() && !self.synced {
             set.resync = Logical::ZERO;
@@ -223,7 +238,9 @@ impl Scenario {
     }
 
     fn places(&self, member: u8) -> &Places {
-        let all = self.places.get_or_init(|| (0..self.members).map(|m| self.find_places(m)).collect());
+        let all = self
+            .places
+            .get_or_init(|| (0..self.members).map(|m| self.find_places(m)).collect());
         &all[usize::from(member)]
     }
 
@@ -244,27 +261,54 @@ impl Scenario {
 
     fn find_places(&self, member: u8) -> Places {
         let row = self.row(member);
-        let start = |kind| row.region(kind).expect("every member has all regions").start.0;
+        let start = |kind| {
+            row.region(kind)
+                .expect("every member has all regions")
+                .start
+                .0
+        };
         let stash = start(RegionKind::Stash);
-        let slots = [start(RegionKind::SuperblockA), start(RegionKind::SuperblockB)];
+        let slots = [
+            start(RegionKind::SuperblockA),
+            start(RegionKind::SuperblockB),
+        ];
         let mut windows = Vec::new();
         for spec in std::iter::once(&self.source).chain(&self.target) {
             for slot in spec.slots.iter().filter(|s| s.member == member) {
                 for &(start, len) in &slot.extents {
-                    windows.push(Window { start: DATA + start, len });
+                    windows.push(Window {
+                        start: DATA + start,
+                        len,
+                    });
                 }
             }
         }
-        windows.push(Window { start: stash, len: UNIT.0 + self.longest().0.min(self.size) });
+        windows.push(Window {
+            start: stash,
+            len: UNIT.0 + self.longest().0.min(self.size),
+        });
         for start in slots {
-            windows.push(Window { start, len: SUPERBLOCK_SECTORS.0 });
+            windows.push(Window {
+                start,
+                len: SUPERBLOCK_SECTORS.0,
+            });
         }
         let shape = Rc::new(Shape::new(DEVICE.0, windows));
-        Places { shape, stash, slots }
+        Places {
+            shape,
+            stash,
+            slots,
+        }
     }
 
     /// A volume of `size` sectors on `source` that is to be on `target`.
-    pub fn new(members: u8, size: u64, source: SetSpec, target: Option<SetSpec>, piece: u64) -> Scenario {
+    pub fn new(
+        members: u8,
+        size: u64,
+        source: SetSpec,
+        target: Option<SetSpec>,
+        piece: u64,
+    ) -> Scenario {
         Scenario {
             members,
             size,
@@ -280,7 +324,10 @@ impl Scenario {
     /// The longest piece, which is also the longest window.
     fn longest(&self) -> Sectors {
         let source = self.source.set().layout;
-        let row = self.target.as_ref().map_or(Sectors(1), |t| common_row(&source, &t.set().layout));
+        let row = self
+            .target
+            .as_ref()
+            .map_or(Sectors(1), |t| common_row(&source, &t.set().layout));
         Sectors(self.piece).max(row).round_down(row)
     }
 
@@ -295,7 +342,12 @@ impl Scenario {
         let (row, longest) = (common_row(&source.layout, &target.layout), self.longest());
         let volume = Logical(self.size);
         let clear = |live: Logical, start: Logical, end: Logical| {
-            !overwrites(&source, Range::new(live, volume), &target, Range::new(start, end))
+            !overwrites(
+                &source,
+                Range::new(live, volume),
+                &target,
+                Range::new(start, end),
+            )
         };
         let mut at = Logical::ZERO;
         while at < volume {
@@ -331,7 +383,10 @@ impl Scenario {
             let migrates = rng.u8(..8) != 0;
             let other = if rng.bool() { 8 } else { 16 };
             let target = migrates.then(|| random_set(rng, members, size, other));
-            let extents = source.slots.iter().chain(target.iter().flat_map(|t| &t.slots));
+            let extents = source
+                .slots
+                .iter()
+                .chain(target.iter().flat_map(|t| &t.slots));
             let fits = extents
                 .flat_map(|s| &s.extents)
                 .all(|(start, len)| start + len <= DATA_LEN);

@@ -83,7 +83,6 @@ pub struct World {
     pub dirty: bool,
     pub trace: Option<Trace>,
     pub(crate) failure: Option<Failure>,
-    pub rules: Rules,
 }
 
 /// What an assembly begins with.
@@ -114,7 +113,11 @@ impl World {
             .into_iter()
             .enumerate()
             .map(|(member, image)| {
-                Disk::new(scenario.disk_shape(member as u8).clone(), image, scenario.write_through)
+                Disk::new(
+                    scenario.disk_shape(member as u8).clone(),
+                    image,
+                    scenario.write_through,
+                )
             })
             .collect();
         for (member, disk) in disks.iter_mut().enumerate() {
@@ -122,7 +125,6 @@ impl World {
         }
         let mut engine = Engine::new(start.superblock, Box::default(), start.stash, false, 0);
         engine.set_piece(Sectors(scenario.piece));
-        #[cfg(feature = "broken-rules")]
         engine.break_rules(rules);
         let view = Rc::new(View {
             map: *engine.map(),
@@ -140,7 +142,9 @@ impl World {
             ops: Vec::new(),
             batches: BTreeMap::new(),
             next_batch: 0,
-            jobs: (0..restripe_core::engine::JOBS).map(|_| JobTask::default()).collect(),
+            jobs: (0..restripe_core::engine::JOBS)
+                .map(|_| JobTask::default())
+                .collect(),
             requests: BTreeMap::new(),
             next_request: FIRST_REQUEST,
             parked: Vec::new(),
@@ -160,7 +164,6 @@ impl World {
             dirty: true,
             trace: None,
             failure: None,
-            rules,
         };
         world.engine.start();
         world.collect_intents();
@@ -237,7 +240,11 @@ impl World {
 
     /// The migration that the scenario has in mind begins.
     pub fn migrate(&mut self, number: u8) {
-        let Some(next) = self.scenario.clone().migrating(self.engine.superblock(), number) else {
+        let Some(next) = self
+            .scenario
+            .clone()
+            .migrating(self.engine.superblock(), number)
+        else {
             return;
         };
         // Devices that come in hold no superblock of an earlier life.
@@ -275,7 +282,10 @@ impl World {
             let end = Logical(map.size.0).round_up(set.layout.stripe());
             set.survives(alive) && (!set.layout.level.is_redundant() || set.resync >= end)
         };
-        !self.faulted && !self.migrating && bears(&map.source) && map.target.as_ref().is_none_or(bears)
+        !self.faulted
+            && !self.migrating
+            && bears(&map.source)
+            && map.target.as_ref().is_none_or(bears)
     }
 
     /// The volume may be larger than it was.

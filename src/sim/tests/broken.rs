@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The oracle can fail: every rule that is broken on purpose is caught, and the
 //! same runs pass when none is.
-#![cfg(feature = "broken-rules")]
 
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use restripe_core::rules::{Rule, Rules};
 use restripe_sim::run::{Effort, Runner};
@@ -28,8 +27,15 @@ fn hunt(scenarios: &[Scenario], seeds: u64, rules: Rules) -> Result<u64, (u64, S
             let result = catch_unwind(AssertUnwindSafe(|| runner.run()));
             match result {
                 Ok(Ok(())) => passed += 1,
-                Ok(Err(failure)) => return Err((passed, format!("{scenario}, seed {seed}: {failure}"))),
-                Err(_) => return Err((passed, format!("{scenario}, seed {seed}: an assertion of the core"))),
+                Ok(Err(failure)) => {
+                    return Err((passed, format!("{scenario}, seed {seed}: {failure}")));
+                }
+                Err(_) => {
+                    return Err((
+                        passed,
+                        format!("{scenario}, seed {seed}: an assertion of the core"),
+                    ));
+                }
             }
         }
     }

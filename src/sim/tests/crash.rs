@@ -31,7 +31,11 @@ fn try_all(what: &str, scenarios: &[Scenario], effort: Effort, seeds: u64, least
         "{what}: {} crash states in {} lives, {} of them in stash windows, {} without a member",
         tally.states, tally.lives, tally.windows, tally.degraded
     );
-    assert!(tally.states >= least, "only {} crash states were tried", tally.states);
+    assert!(
+        tally.states >= least,
+        "only {} crash states were tried",
+        tally.states
+    );
 }
 
 #[test]
@@ -52,7 +56,13 @@ fn at_rest() {
 /// A crash, a recovery, a crash in that, and so on, from many steps.
 #[test]
 fn crashes_in_recovery() {
-    let effort = Effort { states: 8, every: 10, crashes: 3, branch: 3, ..EVERY_STEP };
+    let effort = Effort {
+        states: 8,
+        every: 10,
+        crashes: 3,
+        branch: 3,
+        ..EVERY_STEP
+    };
     let mut all = small::windows();
     all.extend(small::growths());
     try_all("nested", &all, effort, 3, 10_000);
@@ -61,7 +71,12 @@ fn crashes_in_recovery() {
 /// Members die on the way.
 #[test]
 fn members_fail() {
-    let effort = Effort { states: 8, every: 8, faults: true, ..EVERY_STEP };
+    let effort = Effort {
+        states: 8,
+        every: 8,
+        faults: true,
+        ..EVERY_STEP
+    };
     let mut all = small::growths();
     all.extend(small::at_rest());
     try_all("faults", &all, effort, 4, 10_000);
