@@ -94,6 +94,8 @@ impl Worker {
             Intent::Ready => volume.set_ready(),
             Intent::Failed => {
                 volume.set_failed();
+                // Who was not among those settled before does not wait from now on.
+                self.settle(MemberMask::EMPTY);
                 volume.changed();
             }
             Intent::Resized { .. } => {
