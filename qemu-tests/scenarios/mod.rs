@@ -16,6 +16,8 @@ scenarios! {
     bad_input
     control_files
     control_fuzz
+    check_finds
+    degraded
     harness_boot
     harness_content
     harness_power_cut
@@ -23,5 +25,6 @@ scenarios! {
     migrate_raid0_xfs
     migrate_raid1_ext4
     migrate_raid5_ext4
+    unclean
     volumes
 }

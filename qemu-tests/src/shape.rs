@@ -1,6 +1,6 @@
 //! Volumes made of blank disks, and loads for them, as scenarios share them.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::vm::Vm;
 
@@ -93,6 +93,15 @@ impl Vm {
         let found = self.check_parity(name)?;
         ensure!(found == 0, "{found} sectors of {name} differ: {}", self.attr(name, "mismatches")?);
         Ok(())
+    }
+
+    /// One field of the superblock of a device.
+    pub fn field(&self, device: &str, key: &str) -> Result<String> {
+        self.must("examine", &format!("dev={device}"))?;
+        let text = self.class("examine")?;
+        let found = text.lines().filter_map(|line| line.split_once(": ")).find(|(name, _)| *name == key);
+        let (_, value) = found.with_context(|| format!("examine of {device} does not say {key}:\n{text}"))?;
+        Ok(value.to_owned())
     }
 
     /// A checksum of a device's first `bytes`, read past the page cache.

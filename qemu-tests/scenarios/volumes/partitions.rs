@@ -9,7 +9,7 @@ pub fn check(vm: &Vm, volume: &str) -> Result<()> {
     vm.create(volume, &shape, &shape.devices())?;
     vm.ok(&format!(
         "wipefs -qa /dev/{volume}
-         printf 'label: gpt\\nsize=16MiB\\n\\n' | sfdisk -q /dev/{volume}
+         printf 'label: gpt\\nsize=16MiB\\nsize=+\\n' | sfdisk -q /dev/{volume}
          mkfs.ext4 -q /dev/{volume}p1
          mount /dev/{volume}p1 /mnt
          echo kept > /mnt/file
