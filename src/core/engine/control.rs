@@ -601,6 +601,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 self.control.dirty = true;
             }
         }
+        self.void_scrub();
         let map = map_of(&self.sb, self.map.read_only);
         self.map.source.resync = map.source.resync;
         if let (Some(now), Some(then)) = (&mut self.map.target, map.target) {

@@ -34,6 +34,8 @@ pub struct Scrub {
     ending: bool,
     /// A member failed under it, and for a resync that is not its fault: begin again later.
     failed: bool,
+    /// What it did does not count any more: a write since then reached only some copies.
+    void: bool,
 }
 
 impl Scrub {
@@ -42,7 +44,7 @@ impl Scrub {
     }
 
     pub(super) fn has_progress(&self) -> bool {
-        self.kind == ScrubKind::Resync && self.progress > self.committed
+        self.kind == ScrubKind::Resync && !self.void && self.progress > self.committed
     }
 }
 
@@ -242,7 +244,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         let Some(scrub) = self.scrub else {
             return;
         };
-        if scrub.kind != ScrubKind::Resync {
+        if scrub.kind != ScrubKind::Resync || scrub.void {
             return;
         }
         let index = match (scrub.which, &self.sb.migration) {
@@ -251,6 +253,16 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         };
         let set = &mut self.sb.sets[usize::from(index)];
         set.resync = set.resync.max(to);
+    }
+
+    /// A resync under way is of no use: it begins again when its pieces have ended.
+    pub(super) fn void_scrub(&mut self) {
+        if let Some(scrub) = &mut self.scrub {
+            if scrub.kind == ScrubKind::Resync {
+                (scrub.failed, scrub.void) = (true, true);
+            }
+        }
+        self.end_done_behind();
     }
 
     pub(super) fn scrub_committed(&mut self, to: Logical) {
