@@ -58,15 +58,19 @@ impl ParityOp {
 impl Work {
     /// Sees what the next round takes. Says whether it has to read; None: too much is missing.
     fn plan(&mut self, set: &Set, alive: MemberMask, range: Range, room: usize) -> Option<bool> {
-        let (mut used, mut reads) = (0, false);
+        let (mut used, mut reads, mut before) = (0, false, None);
         (self.pieces, self.is_last) = (0, true);
         for piece in parity_pieces(set, alive, range).skip(self.done) {
             plan_parity_into(set, alive, &piece, &mut self.plan)?;
             let need = self.plan.scratch().bytes() as usize;
-            if self.pieces > 0 && used + need > room {
+            // Pieces of one band read what those before them wrote.
+            let place = Some((piece.row, piece.band));
+            let depends = place == before && self.plan.lanes > 0;
+            if self.pieces > 0 && (depends || used + need > room) {
                 self.is_last = false;
                 break;
             }
+            before = place;
             used += need;
             self.pieces += 1;
             reads |= !self.plan.reads.is_empty();
