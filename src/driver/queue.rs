@@ -32,7 +32,7 @@ use restripe_core::geometry::{Logical, MemberMask, Range, Sectors};
 use crate::sys::block::bio::Outcome;
 use crate::sys::block::mq::{Operations, OwnedRequest, Request};
 use crate::sys::block::{Op, Status};
-use crate::sys::sync::EnteredEpoch;
+use crate::sys::sync::Entered;
 use crate::volume::{Keys, View, Volume};
 
 /// The volumes' operations.
@@ -65,7 +65,7 @@ enum Stage {
 pub(crate) struct Io {
     /// Its name in the range lock.
     id: u64,
-    view: Option<EnteredEpoch<View>>,
+    view: Option<Entered<View>>,
     /// What it holds, or waits for, of the range lock.
     pub(crate) locked: Option<Keys>,
     stage: Stage,

@@ -34,7 +34,7 @@ use restripe_core::text::Refusal;
 
 use crate::queue::{Kit, ParityOp, Queue};
 use crate::sys::block::{Disk, HolderLink, Member};
-use crate::sys::sync::{EnteredEpoch, Epochs, SpinLockIrq, WaitQueue};
+use crate::sys::sync::{Entered, Epochs, SpinLockIrq, WaitQueue};
 use crate::sys::time::now_ns;
 use crate::sys::work::{Kthread, WorkQueue};
 use crate::worker::{Chores, JobMemory};
@@ -268,7 +268,7 @@ impl Volume {
 /// For requests.
 impl Volume {
     /// Takes hold of the map. Any context.
-    pub(crate) fn enter(&self, slot: usize) -> EnteredEpoch<View> {
+    pub(crate) fn enter(&self, slot: usize) -> Entered<View> {
         self.epochs.enter(slot)
     }
 

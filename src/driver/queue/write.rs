@@ -7,7 +7,7 @@ use restripe_core::engine::Event;
 use super::{finish, parity, plain, range_of, Queue, Stage};
 use crate::sys::block::mq::OwnedRequest;
 use crate::sys::block::{Op, Status};
-use crate::sys::sync::EnteredEpoch;
+use crate::sys::sync::Entered;
 use crate::volume::{View, Volume};
 
 pub(super) fn admit(volume: &Volume, rq: OwnedRequest<Queue>) {
@@ -21,7 +21,7 @@ pub(super) fn admit(volume: &Volume, rq: OwnedRequest<Queue>) {
 fn enter(
     volume: &Volume,
     mut rq: OwnedRequest<Queue>,
-) -> Option<(OwnedRequest<Queue>, EnteredEpoch<View>)> {
+) -> Option<(OwnedRequest<Queue>, Entered<View>)> {
     let range = range_of(&rq);
     loop {
         let view = volume.enter(rq.hw_queue());
@@ -74,7 +74,7 @@ fn unlock(volume: &Volume, rq: &mut OwnedRequest<Queue>) {
 }
 
 /// Sends an admitted request on its way.
-fn start(volume: &Volume, mut rq: OwnedRequest<Queue>, view: EnteredEpoch<View>) {
+fn start(volume: &Volume, mut rq: OwnedRequest<Queue>, view: Entered<View>) {
     volume.note_write();
     let range = range_of(&rq);
     let op = rq.op();
@@ -108,6 +108,6 @@ fn start(volume: &Volume, mut rq: OwnedRequest<Queue>, view: EnteredEpoch<View>)
 pub(super) fn enter_slow(
     volume: &Volume,
     rq: OwnedRequest<Queue>,
-) -> Option<(OwnedRequest<Queue>, EnteredEpoch<View>)> {
+) -> Option<(OwnedRequest<Queue>, Entered<View>)> {
     enter(volume, rq)
 }

@@ -13,7 +13,7 @@ use super::{Failure, Kit};
 use crate::sys::block::bio;
 use crate::sys::block::mq::{OwnedRequest, Request};
 use crate::sys::block::Status;
-use crate::sys::sync::EnteredEpoch;
+use crate::sys::sync::Entered;
 use crate::volume::{View, Volume};
 
 /// Reads the request, by a worker.
@@ -49,7 +49,7 @@ pub(in crate::queue) fn read(volume: &Volume, mut rq: OwnedRequest<Queue>) {
 fn enter(
     volume: &Volume,
     mut rq: OwnedRequest<Queue>,
-) -> Option<(OwnedRequest<Queue>, EnteredEpoch<View>)> {
+) -> Option<(OwnedRequest<Queue>, Entered<View>)> {
     let range = range_of(&rq);
     loop {
         let view = volume.enter(rq.hw_queue());

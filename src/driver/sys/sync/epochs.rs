@@ -15,7 +15,7 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
-        atomic::{Atomic, Full, Relaxed},
+        atomic::{Acquire, Atomic, Full, Relaxed},
         Mutex,
     },
 };
@@ -40,7 +40,8 @@ struct Inner<T> {
 
 impl<T> Inner<T> {
     fn is_empty(&self, place: usize) -> bool {
-        self.counters.iter().all(|c| c[place].load(Relaxed) == 0)
+        // `Acquire`: what those who left did with the value comes before what is done next.
+        self.counters.iter().all(|c| c[place].load(Acquire) == 0)
     }
 
     fn leave(&self, slot: usize, place: usize) {
