@@ -191,8 +191,20 @@ pub const MAX_INTENTS: usize = 48;
 enum Kind {
     #[default]
     Move,
+    /// Rewritten in place of what the source still holds, out of the stash.
     Window,
+    /// Like a window, but over free places: nothing else runs, and writes wait until
+    /// it is committed. For a parity target short of a member, in whose gap writes
+    /// could not be kept true at both sets.
+    Alone,
     Scrub,
+}
+
+impl Kind {
+    /// Whether no other piece runs beside it, and a commit of its own ends it.
+    fn is_alone(self) -> bool {
+        matches!(self, Kind::Window | Kind::Alone)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -524,7 +536,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         match kind {
             // Its data are in memory already, and no longer at the source: they come from the stash.
             Kind::Window if self.cursor.window.is_some() => self.store(job),
-            Kind::Move | Kind::Window => self.load(job),
+            Kind::Move | Kind::Window | Kind::Alone => self.load(job),
             Kind::Scrub => self.scrub_piece(job),
         }
     }

@@ -272,6 +272,13 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 return;
             }
         }
+        if self.control.step == Step::Finish && !self.control.faults.is_empty() {
+            // A write that failed may be at the source only; it is tried again before the target is all there is.
+            self.control.state = State::Idle;
+            self.map.hold = false;
+            self.emit(Intent::Publish);
+            return;
+        }
         let faults = core::mem::take(&mut self.control.faults);
         let epoch = self.sb.epoch;
         for member in faults.iter() {
@@ -350,6 +357,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 let target = usize::from(migration.target);
                 let cursor = match self.control.step {
                     Step::Retire => self.jobs[0].range.end,
+                    // A write that failed in the gap may be at the source only.
+                    _ if !self.control.committing.faults.is_empty() => self.cursor.durable,
                     // What was copied after the flush began may not be durable; and a gap
                     // that was given up since is not copied any more.
                     _ => self.control.flushed_to.min(self.cursor.copied),
@@ -495,6 +504,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                     self.jobs[0] = super::Job::default();
                 }
             }
+        }
+        if !settled.is_empty() {
+            self.close_gap();
         }
         if step != Step::Epoch {
             self.emit(Intent::Publish);

@@ -71,7 +71,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             let Some((kind, range)) = self.free_piece(Range::new(start, end)) else {
                 return;
             };
-            if kind == Kind::Window && job != 0 {
+            if kind.is_alone() && job != 0 {
                 // Windows use the first job; none is busy, so this can't be.
                 unreachable!("a window beside other pieces");
             }
@@ -87,14 +87,41 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
     }
 
+    /// Whether the target has parity and is short of a member. A write in its gap would have
+    /// to read what it held before from places that the same write has changed at the source.
+    fn has_no_gap(&self) -> bool {
+        let target = self.map.target.as_ref();
+        target.is_some_and(|t| t.layout.level.has_parity() && t.missing(self.map.alive) > 0)
+    }
+
+    /// The source takes over what a target that has lost a member holds in the gap (I3).
+    pub(super) fn close_gap(&mut self) {
+        if self.has_no_gap() && self.window_job().is_none() {
+            self.cursor.copied = self.cursor.durable;
+            for job in 0..self.jobs.len() as u8 {
+                let super::Job { kind, state, .. } = *self.job(job);
+                if kind == Kind::Move && matches!(state, JobState::Failed | JobState::Done) {
+                    self.emit(Intent::Unlock { job });
+                    *self.job(job) = super::Job::default();
+                }
+            }
+            self.giving_up = true;
+            self.end_giving_up();
+        }
+    }
+
     /// How `wanted`, or the part of it that comes first, can be moved now.
     fn free_piece(&mut self, wanted: Range) -> Option<(Kind, Range)> {
         let target = self.map.target.expect("only while migrating");
         let live = Range::new(self.safe, self.end());
         let row = self.row();
         let free = |range: Range| !overwrites(&self.map.source, live, &target, range);
+        let kind = if self.has_no_gap() { Kind::Alone } else { Kind::Move };
+        if kind == Kind::Alone && !self.jobs_idle() {
+            return None;
+        }
         if self.broken(Rule::I2) || free(wanted) {
-            return Some((Kind::Move, wanted));
+            return Some((kind, wanted));
         }
         // Perhaps fewer rows are free.
         let mut end = wanted.start;
@@ -106,7 +133,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             end = next;
         }
         if end > wanted.start {
-            return Some((Kind::Move, Range::new(wanted.start, end)));
+            return Some((kind, Range::new(wanted.start, end)));
         }
         if self.cursor.copied > self.safe || !self.jobs_idle() {
             // A commit moves `safe` on and may free it.
@@ -141,7 +168,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     pub(super) fn window_job(&self) -> Option<u8> {
         self.jobs
             .iter()
-            .position(|job| job.kind == Kind::Window && job.state != JobState::Idle)
+            .position(|job| job.kind.is_alone() && job.state != JobState::Idle)
             .map(|index| index as u8)
     }
 
@@ -293,7 +320,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             self.note_faults(failed);
             return;
         }
-        if self.job(job).kind == Kind::Window {
+        if self.job(job).kind.is_alone() {
             self.job(job).state = JobState::Retiring;
             return;
         }
@@ -326,7 +353,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             match kind {
                 Kind::Scrub => self.scrub_piece(job),
                 Kind::Window if self.cursor.window.is_some() => self.store(job),
-                Kind::Move | Kind::Window => self.load(job),
+                Kind::Move | Kind::Window | Kind::Alone => self.load(job),
             }
         }
     }
@@ -352,7 +379,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 Kind::Move => matches!(state, JobState::Failed | JobState::Done),
                 // A window being rewritten can't be left: it waits for `resume`.
                 Kind::Window => state == JobState::Failed && self.cursor.window.is_none(),
-                Kind::Scrub => state == JobState::Failed,
+                Kind::Alone | Kind::Scrub => state == JobState::Failed,
             };
             if !over {
                 continue;
