@@ -371,8 +371,9 @@ impl World {
             request.failed = failed;
             request.phase = Phase::Settling;
             request.plan = None;
-            self.leave(id);
-            return self.tell(Event::Faulted { members: failed });
+            // Told before it leaves the map: no drain may end without its being known.
+            self.tell(Event::Faulted { members: failed });
+            return self.leave(id);
         }
         match (request.kind, request.phase) {
             (Kind::Flush, _) => self.finish(id, true),
