@@ -1,15 +1,21 @@
 //! Lines that make no sense, or almost do, written to sysfs attributes. What comes of it is for the scenario to judge.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::File;
-use std::io::Write;
+use std::io;
+use std::os::unix::fs::FileExt;
 
 use qemu_tests::wire::FuzzSpec;
+use rustix::io::Errno;
 
 use crate::Stop;
 
 pub fn run(spec: &FuzzSpec, stop: &Stop) -> (i32, String) {
     let mut random = fastrand::Rng::with_seed(spec.seed);
     let (mut taken, mut refused) = (0_u32, 0_u32);
+    // Kept open, as opening costs more than what is to be tried.
+    let mut files = HashMap::new();
     for _ in 0..spec.writes {
         if stop.asked() {
             break;
@@ -18,18 +24,26 @@ pub fn run(spec: &FuzzSpec, stop: &Stop) -> (i32, String) {
             break;
         };
         let line = line(&mut random, &spec.words);
-        // Files come and go with the volumes that the lines make and stop.
-        let written = File::options()
-            .write(true)
-            .open(path)
-            .and_then(|mut file| file.write(&line));
-        if written.is_ok() {
-            taken += 1
-        } else {
-            refused += 1
+        match write(&mut files, path, &line) {
+            Ok(_) => taken += 1,
+            Err(e) => {
+                refused += 1;
+                // Files come and go with the volumes that the lines make and stop.
+                if e.raw_os_error() == Some(Errno::NODEV.raw_os_error()) {
+                    files.remove(path.as_str());
+                }
+            }
         }
     }
     (0, format!("{taken} taken, {refused} refused"))
+}
+
+fn write<'a>(files: &mut HashMap<&'a str, File>, path: &'a str, line: &[u8]) -> io::Result<usize> {
+    let file = match files.entry(path) {
+        Entry::Occupied(open) => open.into_mut(),
+        Entry::Vacant(none) => none.insert(File::options().write(true).open(path)?),
+    };
+    file.write_at(line, 0)
 }
 
 fn line(random: &mut fastrand::Rng, words: &[String]) -> Vec<u8> {
