@@ -21,8 +21,22 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
     // In left-symmetric order the parity of stripe 2 of three disks is on the first one, and its first data chunk, the
     // volume's fifth, on the second.
     let chunk = CHUNK / 512;
-    found(&vm, Shape::of("raid5", 3), "/dev/vda", 2 * chunk + 7, 1, 4 * chunk)?;
-    found(&vm, Shape::of("raid5", 3), "/dev/vdb", 2 * chunk + 9, 3, 4 * chunk)?;
+    found(
+        &vm,
+        Shape::of("raid5", 3),
+        "/dev/vda",
+        2 * chunk + 7,
+        1,
+        4 * chunk,
+    )?;
+    found(
+        &vm,
+        Shape::of("raid5", 3),
+        "/dev/vdb",
+        2 * chunk + 9,
+        3,
+        4 * chunk,
+    )?;
     vm.unload()?;
     vm.leak_check()?;
     vm.shutdown()
@@ -33,31 +47,51 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
 fn found(vm: &Vm, shape: Shape, member: &str, at: u64, count: u64, lowest: u64) -> Result<()> {
     let devices = shape.devices();
     vm.create(VOLUME, &shape, &devices)?;
-    vm.ok(&format!("dd if=/dev/urandom of=/dev/{VOLUME} bs=1M count=8 oflag=direct status=none"))?;
+    vm.ok(&format!(
+        "dd if=/dev/urandom of=/dev/{VOLUME} bs=1M count=8 oflag=direct status=none"
+    ))?;
     vm.ensure_in_sync(VOLUME)?;
-    ensure!(vm.attr(VOLUME, "mismatches")?.is_empty(), "ranges without a mismatch");
+    ensure!(
+        vm.attr(VOLUME, "mismatches")?.is_empty(),
+        "ranges without a mismatch"
+    );
     vm.stop_volume(VOLUME)?;
 
     let seek = DATA / 512 + at;
     vm.ok(&format!("dd if=/dev/urandom of={member} bs=512 seek={seek} count={count} oflag=direct conv=notrunc status=none"))?;
     vm.assemble(VOLUME, &devices, "")?;
     let differ = vm.check_parity(VOLUME)?;
-    ensure!(differ == count, "{shape:?}: a check finds {differ} sectors where {count} of {member} were changed");
+    ensure!(
+        differ == count,
+        "{shape:?}: a check finds {differ} sectors where {count} of {member} were changed"
+    );
     let ranges = vm.attr(VOLUME, "mismatches")?;
-    let starts: Vec<u64> = ranges.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect();
+    let starts: Vec<u64> = ranges
+        .lines()
+        .filter_map(|line| line.split_whitespace().next()?.parse().ok())
+        .collect();
     let stripe = CHUNK / 512 * shape.data_slots() as u64;
     ensure!(
-        starts.len() == ranges.lines().count() && starts.iter().any(|start| (lowest..lowest + stripe).contains(start)),
+        starts.len() == ranges.lines().count()
+            && starts
+                .iter()
+                .any(|start| (lowest..lowest + stripe).contains(start)),
         "{shape:?}: sector {at} of {member} was changed, and the ranges are {ranges:?}"
     );
     // Both are kept over a stop.
     vm.stop_volume(VOLUME)?;
     vm.assemble(VOLUME, &devices, "")?;
-    ensure!(vm.number(VOLUME, "mismatch_cnt")? == count && vm.attr(VOLUME, "mismatches")? == ranges, "forgotten over a stop");
+    ensure!(
+        vm.number(VOLUME, "mismatch_cnt")? == count && vm.attr(VOLUME, "mismatches")? == ranges,
+        "forgotten over a stop"
+    );
 
     vm.must_set(VOLUME, "sync_action", "repair")?;
     vm.settle(VOLUME)?;
     vm.ensure_in_sync(VOLUME)?;
-    ensure!(vm.attr(VOLUME, "mismatches")?.is_empty(), "ranges are left after a repair");
+    ensure!(
+        vm.attr(VOLUME, "mismatches")?.is_empty(),
+        "ranges are left after a repair"
+    );
     vm.stop_volume(VOLUME)
 }

@@ -26,7 +26,13 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
     let volume = |name: &'static str, numbers| Volume {
         name,
         members: devices(numbers),
-        region: Region { path: format!("/dev/{name}"), start: 3 * MIB + 4096, block_size: 4096, blocks: 512, run: ctx.seed },
+        region: Region {
+            path: format!("/dev/{name}"),
+            start: 3 * MIB + 4096,
+            block_size: 4096,
+            blocks: 512,
+            run: ctx.seed,
+        },
         ledger: Ledger::default(),
     };
     let mut volumes = [volume("restripe0", 0..3), volume("restripe1", 3..5)];
@@ -40,14 +46,22 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
     let vm = ctx.boot(&disks)?;
     for volume in &volumes {
         vm.assemble(volume.name, &volume.members, "")?;
-        ensure!(vm.attr(volume.name, "sync_action")? == "resync", "{} does not resync", volume.name);
+        ensure!(
+            vm.attr(volume.name, "sync_action")? == "resync",
+            "{} does not resync",
+            volume.name
+        );
     }
     vm.power_cut()?;
 
     let vm = ctx.boot(&disks)?;
     for volume in &volumes {
         vm.assemble(volume.name, &volume.members, "")?;
-        ensure!(vm.attr(volume.name, "sync_action")? == "resync", "{} forgot to resync", volume.name);
+        ensure!(
+            vm.attr(volume.name, "sync_action")? == "resync",
+            "{} forgot to resync",
+            volume.name
+        );
         vm.verify(&volume.region, volume.ledger.acknowledged())?;
     }
     for volume in &volumes {
@@ -61,7 +75,11 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
     let vm = ctx.boot(&disks)?;
     for volume in &volumes {
         vm.assemble(volume.name, &volume.members, "")?;
-        ensure!(vm.attr(volume.name, "sync_action")? == "idle", "{} was at rest and resyncs all the same", volume.name);
+        ensure!(
+            vm.attr(volume.name, "sync_action")? == "idle",
+            "{} was at rest and resyncs all the same",
+            volume.name
+        );
         vm.ensure_in_sync(volume.name)?;
     }
     cut_under_writes(vm, &mut volumes)?;
@@ -75,7 +93,10 @@ fn cut_under_writes(vm: Vm, volumes: &mut [Volume]) -> Result<()> {
     let mut writers = Vec::new();
     for volume in volumes.iter_mut() {
         let prefill = volume.ledger.acknowledged().is_empty();
-        let spec = WriterSpec { prefill, ..WriterSpec::over(volume.region.clone(), 1) };
+        let spec = WriterSpec {
+            prefill,
+            ..WriterSpec::over(volume.region.clone(), 1)
+        };
         writers.push(vm.writer(spec, std::mem::take(&mut volume.ledger))?);
     }
     for writer in &mut writers {
@@ -103,11 +124,18 @@ fn short_of_a_member(vm: &Vm, volume: &Volume) -> Result<()> {
     let two = volume.members[..2].join(",");
     for words in ["degraded=1", "force=1"] {
         let refusal = vm.refused("assemble", &format!("members={two} {words}"))?;
-        ensure!(refusal.last_error.contains("degraded=1"), "{words}: {refusal}");
+        ensure!(
+            refusal.last_error.contains("degraded=1"),
+            "{words}: {refusal}"
+        );
     }
     let refusal = vm.refused("assemble", &format!("members={two} degraded=1"))?;
-    ensure!(refusal.last_error.contains("force=1") && refusal.last_error.contains("garbage"), "{refusal}");
-    vm.assemble(volume.name, &volume.members[..2], "degraded=1 force=1").context("force=1 takes the risk")?;
+    ensure!(
+        refusal.last_error.contains("force=1") && refusal.last_error.contains("garbage"),
+        "{refusal}"
+    );
+    vm.assemble(volume.name, &volume.members[..2], "degraded=1 force=1")
+        .context("force=1 takes the risk")?;
     ensure!(vm.attr(volume.name, "array_state")? == "degraded");
     vm.stop_volume(volume.name)
 }

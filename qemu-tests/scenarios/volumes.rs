@@ -20,7 +20,14 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
     }
     let vm = ctx.boot(&disks)?;
     let mut alone = 0;
-    for (level, members) in [("linear", 1), ("raid0", 2), ("raid1", 2), ("raid1", 3), ("raid5", 3), ("raid5", 5)] {
+    for (level, members) in [
+        ("linear", 1),
+        ("raid0", 2),
+        ("raid1", 2),
+        ("raid1", 3),
+        ("raid5", 3),
+        ("raid5", 5),
+    ] {
         let shape = Shape::of(level, members);
         vm.create(VOLUME, &shape, &shape.devices())?;
         let size = vm.number(VOLUME, "size")?;
@@ -29,7 +36,10 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
         }
         // What a member holds, in whole chunks, as often as the level allows.
         let expected = alone / shape.chunk * shape.chunk * shape.data_slots() as u64;
-        ensure!(size >= expected && size < expected + MIB, "{shape:?} offers {size} bytes and not {expected}");
+        ensure!(
+            size >= expected && size < expected + MIB,
+            "{shape:?} offers {size} bytes and not {expected}"
+        );
         limits::check(&vm, VOLUME, &shape)?;
         requests::check(&vm, VOLUME, &shape)?;
         guards::check(&vm, VOLUME, &shape)?;
@@ -47,21 +57,38 @@ fn two_at_once(vm: &Vm) -> Result<()> {
     let (mirror, stripes) = (Shape::of("raid1", 2), Shape::of("raid0", 3));
     vm.create("restripe7", &mirror, &devices(0..2))?;
     // Without a name it gets the first that is free.
-    vm.must("create", &format!("level=raid0 members={} force=1", devices(2..5).join(",")))?;
+    vm.must(
+        "create",
+        &format!("level=raid0 members={} force=1", devices(2..5).join(",")),
+    )?;
     let names = vm.class("volumes")?;
-    ensure!(["restripe0", "restripe7"].iter().all(|name| names.lines().any(|line| line == *name)), "the volumes are {names:?}");
+    ensure!(
+        ["restripe0", "restripe7"]
+            .iter()
+            .all(|name| names.lines().any(|line| line == *name)),
+        "the volumes are {names:?}"
+    );
     let other = vm.spawn(&qemu_tests::shape::fio_verify("/dev/restripe7", 2 * MIB))?;
     vm.fio_verify("/dev/restripe0", 2 * MIB)?;
     other.ok()?;
     vm.ensure_in_sync("restripe7")?;
-    let before = [vm.checksum("/dev/restripe7", 8 * MIB)?, vm.checksum("/dev/restripe0", 8 * MIB)?];
+    let before = [
+        vm.checksum("/dev/restripe7", 8 * MIB)?,
+        vm.checksum("/dev/restripe0", 8 * MIB)?,
+    ];
     vm.stop_volume("restripe7")?;
     vm.stop_volume("restripe0")?;
     // The members say what they were; the order in which they are listed does not matter.
     vm.must("assemble", "members=/dev/vdb,/dev/vda")?;
     vm.must("assemble", "members=/dev/vde,/dev/vdc,/dev/vdd")?;
-    let after = [vm.checksum("/dev/restripe7", 8 * MIB)?, vm.checksum("/dev/restripe0", 8 * MIB)?];
-    ensure!(before == after, "{stripes:?} or {mirror:?} reads differently after stop and assemble");
+    let after = [
+        vm.checksum("/dev/restripe7", 8 * MIB)?,
+        vm.checksum("/dev/restripe0", 8 * MIB)?,
+    ];
+    ensure!(
+        before == after,
+        "{stripes:?} or {mirror:?} reads differently after stop and assemble"
+    );
     vm.stop_volume("restripe7")?;
     vm.stop_volume("restripe0")
 }

@@ -276,7 +276,9 @@ pub fn with_cuts(ctx: &mut Ctx, plan: Plan, cuts: u32) -> Result<()> {
     vm.must_set(VOLUME, "sync_speed_max", &PACE.to_string())?;
     journey.migrate(&vm)?;
     let sectors = vm.number(VOLUME, "size")? / 512;
-    let mut points: Vec<_> = (0..cuts).map(|_| ctx.random.u64(..sectors * 9 / 10)).collect();
+    let mut points: Vec<_> = (0..cuts)
+        .map(|_| ctx.random.u64(..sectors * 9 / 10))
+        .collect();
     points.sort_unstable();
     let mut cursors = Vec::new();
     for (cut, point) in points.into_iter().enumerate() {
@@ -286,19 +288,33 @@ pub fn with_cuts(ctx: &mut Ctx, plan: Plan, cuts: u32) -> Result<()> {
         load.writer.wait_acks(ctx.random.u64(1..200))?;
         journey.cut(vm, load)?;
         vm = ctx.boot(&journey.disks)?;
-        let context = || format!("after cut {}, due at sector {point}, with the cursor at {reached}", cut + 1);
+        let context = || {
+            format!(
+                "after cut {}, due at sector {point}, with the cursor at {reached}",
+                cut + 1
+            )
+        };
         journey.come_back(&vm).with_context(context)?;
         load = journey.load(ctx, &vm)?;
     }
     let amid = cursors.iter().filter(|cursor| *cursor != "none").count();
-    ctx.notes.push(format!("{cuts} cuts, {amid} of them with the migration under way, of {sectors} sectors at {}", cursors.join(" ")));
+    ctx.notes.push(format!(
+        "{cuts} cuts, {amid} of them with the migration under way, of {sectors} sectors at {}",
+        cursors.join(" ")
+    ));
     vm.must_set(VOLUME, "sync_speed_max", "0")?;
     vm.wait_migrated(VOLUME)?;
-    ensure!(vm.number(VOLUME, "raid_disks")? == u64::from(journey.plan.members), "not all disks are in use");
+    ensure!(
+        vm.number(VOLUME, "raid_disks")? == u64::from(journey.plan.members),
+        "not all disks are in use"
+    );
     journey.grow(&vm)?;
     journey.end_load(&vm, load)?;
     let after = journey.capacity(&vm)?;
-    ensure!(after >= before, "the file system shrank from {before} to {after} bytes");
+    ensure!(
+        after >= before,
+        "the file system shrank from {before} to {after} bytes"
+    );
     journey.check(&vm)?;
     journey.end(vm)
 }

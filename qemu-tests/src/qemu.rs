@@ -73,7 +73,10 @@ impl Machine {
             .arg(&self.initramfs);
         command.args([
             "-append",
-            &format!("console=ttyS0 panic=-1 {PATIENCE} {SPARE} {QUICK} {USUAL} {}", self.append),
+            &format!(
+                "console=ttyS0 panic=-1 {PATIENCE} {SPARE} {QUICK} {USUAL} {}",
+                self.append
+            ),
         ]);
         command
             .arg("-serial")

@@ -15,7 +15,11 @@ pub struct Shape {
 
 impl Shape {
     pub fn of(level: &'static str, members: usize) -> Self {
-        Self { level, members, chunk: 65536 }
+        Self {
+            level,
+            members,
+            chunk: 65536,
+        }
     }
 
     /// Slots' worth of data in a stripe.
@@ -45,15 +49,28 @@ impl Shape {
 /// Names that the guest's disks of these numbers have.
 pub fn devices(numbers: impl IntoIterator<Item = usize>) -> Vec<String> {
     let letters: Vec<_> = ('a'..='z').collect();
-    numbers.into_iter().map(|n| format!("/dev/vd{}", letters[n])).collect()
+    numbers
+        .into_iter()
+        .map(|n| format!("/dev/vd{}", letters[n]))
+        .collect()
 }
 
 impl Vm {
     /// Makes a volume of disks whatever they hold, and waits until it has synced what it wants to.
     pub fn create(&self, name: &str, shape: &Shape, devices: &[String]) -> Result<()> {
-        let chunk = if shape.is_striped() { format!(" chunk={}", shape.chunk) } else { String::new() };
+        let chunk = if shape.is_striped() {
+            format!(" chunk={}", shape.chunk)
+        } else {
+            String::new()
+        };
         let members = devices.join(",");
-        self.must("create", &format!("level={} members={members}{chunk} name={name} force=1", shape.level))?;
+        self.must(
+            "create",
+            &format!(
+                "level={} members={members}{chunk} name={name} force=1",
+                shape.level
+            ),
+        )?;
         self.settle(name)
     }
 
@@ -69,7 +86,10 @@ impl Vm {
 
     /// Puts a volume that was stopped together again.
     pub fn assemble(&self, name: &str, devices: &[String], words: &str) -> Result<()> {
-        self.must("assemble", &format!("members={} name={name} {words}", devices.join(",")))
+        self.must(
+            "assemble",
+            &format!("members={} name={name} {words}", devices.join(",")),
+        )
     }
 
     /// fio writes with jobs of several kinds side by side, each in its own part, and verifies all of it.
@@ -91,7 +111,11 @@ impl Vm {
     /// Copies and parity agree.
     pub fn ensure_in_sync(&self, name: &str) -> Result<()> {
         let found = self.check_parity(name)?;
-        ensure!(found == 0, "{found} sectors of {name} differ: {}", self.attr(name, "mismatches")?);
+        ensure!(
+            found == 0,
+            "{found} sectors of {name} differ: {}",
+            self.attr(name, "mismatches")?
+        );
         Ok(())
     }
 
@@ -99,8 +123,12 @@ impl Vm {
     pub fn field(&self, device: &str, key: &str) -> Result<String> {
         self.must("examine", &format!("dev={device}"))?;
         let text = self.class("examine")?;
-        let found = text.lines().filter_map(|line| line.split_once(": ")).find(|(name, _)| *name == key);
-        let (_, value) = found.with_context(|| format!("examine of {device} does not say {key}:\n{text}"))?;
+        let found = text
+            .lines()
+            .filter_map(|line| line.split_once(": "))
+            .find(|(name, _)| *name == key);
+        let (_, value) =
+            found.with_context(|| format!("examine of {device} does not say {key}:\n{text}"))?;
         Ok(value.to_owned())
     }
 
@@ -109,20 +137,35 @@ impl Vm {
         let text = self.ok(&format!(
             "dd if={device} bs=1M iflag=direct,count_bytes count={bytes} status=none | sha256sum"
         ))?;
-        Ok(text.split_whitespace().next().unwrap_or_default().to_owned())
+        Ok(text
+            .split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .to_owned())
     }
 }
 
 /// The script of `fio_verify`.
 pub fn fio_verify(device: &str, size: u64) -> String {
     let job = |name: &str, part: u64, words: &str| {
-        format!("--name={name} --offset={} --size={size} {words} ", part * size)
+        format!(
+            "--name={name} --offset={} --size={size} {words} ",
+            part * size
+        )
     };
     format!(
         "fio --filename={device} --rw=randwrite --ioengine=libaio --direct=1 --verify=crc32c --verify_fatal=1 --randseed=$RANDOM \
              --output-format=terse {}{}{}",
-        job("mixed", 0, "--bsrange=4k-256k --blockalign=4k --iodepth=16 --fsync=16"),
-        job("small", 1, "--bsrange=512-8k --blockalign=512 --iodepth=8 --io_size=1m"),
+        job(
+            "mixed",
+            0,
+            "--bsrange=4k-256k --blockalign=4k --iodepth=16 --fsync=16"
+        ),
+        job(
+            "small",
+            1,
+            "--bsrange=512-8k --blockalign=512 --iodepth=8 --io_size=1m"
+        ),
         job("durable", 2, "--bs=64k --iodepth=4 --sync=dsync")
     )
 }

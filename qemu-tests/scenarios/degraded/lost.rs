@@ -21,11 +21,23 @@ const FAIL: &str = "echo 0 $(blockdev --getsz /dev/vdb) error | dmsetup load vdb
 pub fn check(vm: &Vm, level: &'static str, members: usize) -> Result<()> {
     vm.ok(WRAP)?;
     let shape = Shape::of(level, members);
-    let devices: Vec<_> = ["vda", "vdb", "vdc"][..members].iter().map(|disk| format!("/dev/mapper/{disk}")).collect();
+    let devices: Vec<_> = ["vda", "vdb", "vdc"][..members]
+        .iter()
+        .map(|disk| format!("/dev/mapper/{disk}"))
+        .collect();
     vm.create(VOLUME, &shape, &devices)?;
-    let region = Region { path: format!("/dev/{VOLUME}"), start: 4 * MIB, block_size: 4096, blocks: 1024, run: 1 };
+    let region = Region {
+        path: format!("/dev/{VOLUME}"),
+        start: 4 * MIB,
+        block_size: 4096,
+        blocks: 1024,
+        run: 1,
+    };
     let mut writer = vm.writer(WriterSpec::over(region.clone(), 1), Ledger::default())?;
-    let fio = vm.spawn(&qemu_tests::shape::fio_verify(&format!("/dev/{VOLUME}"), MIB))?;
+    let fio = vm.spawn(&qemu_tests::shape::fio_verify(
+        &format!("/dev/{VOLUME}"),
+        MIB,
+    ))?;
     writer.wait_acks(1500)?;
     vm.ok(FAIL)?;
     vm.wait_volume(VOLUME, "degraded", |degraded| degraded == "1")?;
@@ -33,10 +45,26 @@ pub fn check(vm: &Vm, level: &'static str, members: usize) -> Result<()> {
     // Neither has seen an error.
     fio.ok()?;
     let ledger = writer.stop(vm)?;
-    ensure!(vm.attr(VOLUME, "array_state")? == "degraded", "it says {}", vm.attr(VOLUME, "array_state")?);
-    ensure!(vm.attr(VOLUME, "members/1/state")? == "faulty", "it says {}", vm.attr(VOLUME, "members/1/state")?);
-    ensure!(vm.number(VOLUME, "members/1/write_errors")? + vm.number(VOLUME, "members/1/read_errors")? > 0, "no error was counted");
-    ensure!(vm.field("/dev/vda", "member_1_state")? == "faulty", "the superblock does not say so");
+    ensure!(
+        vm.attr(VOLUME, "array_state")? == "degraded",
+        "it says {}",
+        vm.attr(VOLUME, "array_state")?
+    );
+    ensure!(
+        vm.attr(VOLUME, "members/1/state")? == "faulty",
+        "it says {}",
+        vm.attr(VOLUME, "members/1/state")?
+    );
+    ensure!(
+        vm.number(VOLUME, "members/1/write_errors")?
+            + vm.number(VOLUME, "members/1/read_errors")?
+            > 0,
+        "no error was counted"
+    );
+    ensure!(
+        vm.field("/dev/vda", "member_1_state")? == "faulty",
+        "the superblock does not say so"
+    );
     vm.verify(&region, ledger.acknowledged())?;
     vm.stop_volume(VOLUME)?;
 

@@ -51,6 +51,9 @@ fn trim(vm: &Vm, device: &str) -> Result<()> {
          umount /mnt
          e2fsck -fn {device} 2>&1"
     ))?;
-    ensure!(said.contains("trimmed") && !said.contains(" 0 B (0 bytes)"), "fstrim did nothing: {said}");
+    ensure!(
+        said.contains("trimmed") && !said.contains(" 0 B (0 bytes)"),
+        "fstrim did nothing: {said}"
+    );
     Ok(())
 }
