@@ -35,12 +35,10 @@ void restripe_spin_unlock_irqrestore(spinlock_t *lock, unsigned long flags)
 	spin_unlock_irqrestore(lock, flags);
 }
 
-/* @must: try hard, but never by issuing I/O; else give up at once and without sleeping. */
-void *restripe_kvmalloc(size_t bytes, bool must)
+/* Waits for memory, but not for I/O. */
+void *restripe_kvzalloc(size_t bytes)
 {
-	if (must)
-		return kvmalloc(bytes, GFP_NOIO | __GFP_NOWARN);
-	return kmalloc(bytes, GFP_NOWAIT | __GFP_NORETRY | __GFP_NOMEMALLOC | __GFP_NOWARN);
+	return kvzalloc(bytes, GFP_NOIO | __GFP_NOWARN);
 }
 
 unsigned int restripe_buf_vecs(const void *addr, unsigned int bytes)

@@ -35,7 +35,7 @@ unsigned long restripe_spin_lock_irqsave(spinlock_t *lock);
 bool restripe_spin_trylock_irqsave(spinlock_t *lock, unsigned long *flags);
 void restripe_spin_unlock_irqrestore(spinlock_t *lock, unsigned long flags);
 
-void *restripe_kvmalloc(size_t bytes, bool must);
+void *restripe_kvzalloc(size_t bytes);
 unsigned int restripe_buf_vecs(const void *addr, unsigned int bytes);
 void restripe_bio_add_buf(struct bio *bio, void *addr, unsigned int bytes);
 void restripe_bio_copy(struct bio *bio, unsigned int skip, void *buf, unsigned int bytes,

@@ -6,88 +6,40 @@
 //! It is one block of pages if there is one, else mapped page by page. It may be dropped in task
 //! and in interrupt context, but not under a spinlock.
 
-use super::pool::PoolInner;
 use crate::sys::pb;
 use core::{marker::PhantomData, ops::Range, ptr::NonNull};
-use kernel::{bindings, page::PAGE_SIZE, prelude::*, sync::Arc};
+use kernel::{bindings, page::PAGE_SIZE, prelude::*};
 
 /// The longest, in bytes: what one bio holds even page by page.
 pub const MAX_BUFFER: usize = 256 * PAGE_SIZE;
 
-/// The memory alone: what a pool keeps.
-pub(super) struct Pages {
+/// Scratch memory for I/O.
+pub struct Buffer {
     addr: NonNull<u8>,
     len: usize,
 }
 
 // SAFETY: It owns plain memory.
-unsafe impl Send for Pages {}
-// SAFETY: Shared, it only gives its address.
-unsafe impl Sync for Pages {}
-
-impl Pages {
-    /// `must`: wait for memory (but never for I/O), else only take what is there at once.
-    pub(super) fn new(len: usize, must: bool) -> Result<Self> {
-        if len == 0 || len > MAX_BUFFER || len % PAGE_SIZE != 0 {
-            return Err(EINVAL);
-        }
-        // SAFETY: It only allocates.
-        let addr = unsafe { pb::restripe_kvmalloc(len, must) };
-        let addr = NonNull::new(addr.cast::<u8>()).ok_or(ENOMEM)?;
-        if !must && addr.as_ptr().align_offset(PAGE_SIZE) != 0 {
-            // SAFETY: It was just allocated.
-            unsafe { bindings::kvfree(addr.as_ptr().cast()) };
-            return Err(ENOMEM);
-        }
-        // So that all of it may be borrowed as bytes.
-        // SAFETY: It is `len` bytes long.
-        unsafe { addr.as_ptr().write_bytes(0, len) };
-        Ok(Self { addr, len })
-    }
-}
-
-impl Drop for Pages {
-    fn drop(&mut self) {
-        // SAFETY: It came from `kvmalloc`, and nobody has it any more.
-        unsafe { bindings::kvfree(self.addr.as_ptr().cast()) };
-    }
-}
-
-/// Scratch memory for I/O.
-pub struct Buffer {
-    /// Always there, but for the time that `drop` takes it out.
-    pages: Option<Pages>,
-    /// Where it goes back to.
-    home: Option<Arc<PoolInner>>,
-}
+unsafe impl Send for Buffer {}
+// SAFETY: Shared, it only gives shared borrows of its bytes.
+unsafe impl Sync for Buffer {}
 
 impl Buffer {
     /// A buffer of `len` bytes, a multiple of the page size up to [`MAX_BUFFER`], zeroed. Waits
     /// for memory, but never for I/O. *Task* context.
     pub fn new(len: usize) -> Result<Self> {
-        Ok(Self {
-            pages: Some(Pages::new(len, true)?),
-            home: None,
-        })
-    }
-
-    pub(super) fn of_pool(pages: Pages, home: Arc<PoolInner>) -> Self {
-        Self {
-            pages: Some(pages),
-            home: Some(home),
+        if len == 0 || len > MAX_BUFFER || len % PAGE_SIZE != 0 {
+            return Err(EINVAL);
         }
-    }
-
-    fn raw(&self) -> (NonNull<u8>, usize) {
-        match &self.pages {
-            Some(pages) => (pages.addr, pages.len),
-            None => (NonNull::dangling(), 0),
-        }
+        // SAFETY: It only allocates.
+        let addr = unsafe { pb::restripe_kvzalloc(len) };
+        let addr = NonNull::new(addr.cast::<u8>()).ok_or(ENOMEM)?;
+        Ok(Self { addr, len })
     }
 
     /// In bytes.
     pub fn len(&self) -> usize {
-        self.raw().1
+        self.len
     }
 
     /// Never true.
@@ -97,16 +49,14 @@ impl Buffer {
 
     /// The contents.
     pub fn as_slice(&self) -> &[u8] {
-        let (addr, len) = self.raw();
         // SAFETY: The memory is ours, initialised, and not being written to while it is borrowed.
-        unsafe { core::slice::from_raw_parts(addr.as_ptr(), len) }
+        unsafe { core::slice::from_raw_parts(self.addr.as_ptr(), self.len) }
     }
 
     /// The contents.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        let (addr, len) = self.raw();
         // SAFETY: The memory is ours, initialised, and not used otherwise while it is borrowed.
-        unsafe { core::slice::from_raw_parts_mut(addr.as_ptr(), len) }
+        unsafe { core::slice::from_raw_parts_mut(self.addr.as_ptr(), self.len) }
     }
 
     /// A part to write from; start and length are multiples of 512 bytes.
@@ -129,9 +79,8 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if let (Some(pages), Some(home)) = (self.pages.take(), self.home.take()) {
-            home.put(pages);
-        }
+        // SAFETY: It came from `kvzalloc`, and nobody has it any more.
+        unsafe { bindings::kvfree(self.addr.as_ptr().cast()) };
     }
 }
 
