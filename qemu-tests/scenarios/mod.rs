@@ -17,7 +17,6 @@ scenarios! {
     control_files
     control_fuzz
     check_finds
-    degraded
     harness_boot
     harness_content
     harness_power_cut
