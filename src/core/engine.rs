@@ -99,7 +99,8 @@ pub enum Event {
     },
     /// A write met a map that is clean.
     WantActive,
-    /// A request failed at these members; it waits for a `Settle`.
+    /// A request failed at these members; it waits for a `Settle`. Said before the
+    /// request leaves its map, so that no drain ends without its being known.
     Faulted {
         members: MemberMask,
     },
@@ -170,7 +171,8 @@ pub enum Intent {
     /// Answer when all requests admitted before now have ended.
     Drain { who: Who },
     /// Requests that failed are admitted anew if all members they failed at are
-    /// among `retry`; else they end with EIO. No answer.
+    /// among `retry`. If that is empty they end with EIO, and of any others
+    /// `Faulted` is said again. No answer.
     Settle { retry: MemberMask },
     /// The superblock is durable and the map is true: the volume can be used. No answer.
     Ready,

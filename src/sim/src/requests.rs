@@ -430,6 +430,7 @@ impl World {
             {
                 continue;
             }
+            let gone = self.failed;
             let request = self.request(id);
             if (request.failed & !retry).is_empty() {
                 request.failed = MemberMask::EMPTY;
@@ -438,6 +439,10 @@ impl World {
                     self.release(id);
                 }
                 self.enter(id);
+            } else if !retry.is_empty() && !gone {
+                // Another fault than those settled: the engine says more of it later.
+                let members = request.failed;
+                self.tell(Event::Faulted { members });
             } else {
                 self.finish(id, false);
             }
