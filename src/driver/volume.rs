@@ -37,7 +37,7 @@ use crate::sys::block::{Disk, HolderLink, Member};
 use crate::sys::sync::{Entered, Epochs, SpinLockIrq, WaitQueue};
 use crate::sys::time::now_ns;
 use crate::sys::work::{Kthread, WorkQueue};
-use crate::worker::{Chores, JobMemory};
+use crate::worker::{AllMemory, Chores, JobMemory};
 
 use inbox::Inbox;
 use locks::Locks;
@@ -110,7 +110,7 @@ pub(crate) struct Volume {
     chores: Mutex<Chores>,
     /// Memory for the jobs of a migration that is about to begin.
     #[pin]
-    memory: Mutex<KVec<JobMemory>>,
+    memory: Mutex<AllMemory>,
     #[pin]
     members: Mutex<Members>,
     /// Which superblock of each member is its last durable one.
@@ -364,8 +364,15 @@ impl Volume {
     }
 
     /// Memory for a job, if some was made ready.
-    pub(crate) fn take_memory(&self) -> Option<JobMemory> {
-        self.memory.lock().pop()
+    pub(crate) fn take_memory(&self, job: usize) -> Option<JobMemory> {
+        self.memory.lock().get_mut(job)?.take()
+    }
+
+    /// Gives back memory that only a migration needs.
+    pub(crate) fn shrink_memory(&self) {
+        for memory in self.memory.lock().iter_mut().flatten() {
+            memory.shrink();
+        }
     }
 
     pub(crate) fn members(&self) -> &Mutex<Members> {

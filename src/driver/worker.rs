@@ -10,7 +10,7 @@ mod mover;
 mod scrub;
 
 pub(crate) use chore::Chores;
-pub(crate) use memory::JobMemory;
+pub(crate) use memory::{AllMemory, JobMemory};
 
 use kernel::prelude::*;
 use kernel::sync::Arc;

@@ -167,18 +167,15 @@ impl IoContext for Chore {
         let (Some(volume), Some(task)) = (io.volume.take(), io.task.take()) else {
             return;
         };
-        if !io.memory.has_data() {
-            if let Some(memory) = (io.index < JOBS).then(|| volume.take_memory()).flatten() {
-                io.memory = memory;
-            }
+        if let Some(memory) = volume.take_memory(io.index) {
+            io.memory = memory;
         }
         let answer = io.carry_out(&volume, task);
         for device in &mut io.devices {
             *device = None;
         }
         // Home first: the answer may lead to its next task.
-        let index = io.index;
-        volume.chores().lock().0[index] = Some(io);
+        volume.chores().lock().come_home(io, &volume);
         if let Some(event) = answer {
             volume.post(event);
         }
@@ -186,12 +183,16 @@ impl IoContext for Chore {
 }
 
 /// The chores that are at home.
-pub(crate) struct Chores([Option<IoBox<Chore>>; CHORES]);
+pub(crate) struct Chores {
+    home: [Option<IoBox<Chore>>; CHORES],
+    /// The disk's chore has to go again.
+    refit: bool,
+}
 
 impl Chores {
     pub(crate) fn new() -> Result<Chores> {
-        let mut chores = [const { None }; CHORES];
-        for (index, place) in chores.iter_mut().enumerate() {
+        let mut home = [const { None }; CHORES];
+        for (index, place) in home.iter_mut().enumerate() {
             let is_control = index == CONTROL;
             let len = if is_control {
                 MAX_MEMBERS * SUPERBLOCK_SIZE
@@ -217,16 +218,16 @@ impl Chores {
             };
             *place = Some(IoBox::new(chore, GFP_KERNEL)?);
         }
-        Ok(Chores(chores))
+        Ok(Chores { home, refit: false })
     }
 
     pub(super) fn at_home(&mut self, index: usize) -> Option<&mut Chore> {
-        self.0[index].as_deref_mut()
+        self.home[index].as_deref_mut()
     }
 
     /// Sends a chore to its task. The engine gives it no other before it has the answer.
     pub(super) fn start(&mut self, index: usize, task: Task, volume: &Arc<Volume>) {
-        let Some(mut chore) = self.0[index].take() else {
+        let Some(mut chore) = self.home[index].take() else {
             pr_err!("a chore was asked for twice\n");
             return;
         };
@@ -236,9 +237,26 @@ impl Chores {
         chore.enqueue(volume.chore_queue());
     }
 
+    /// Has the disk fitted to the volume, now or when that is done that is being done.
+    pub(super) fn refit(&mut self, volume: &Arc<Volume>) {
+        if self.home[DISK].is_some() {
+            self.start(DISK, Task::Refit, volume);
+        } else {
+            self.refit = true;
+        }
+    }
+
+    fn come_home(&mut self, chore: IoBox<Chore>, volume: &Arc<Volume>) {
+        let index = chore.index;
+        self.home[index] = Some(chore);
+        if index == DISK && core::mem::take(&mut self.refit) {
+            self.start(DISK, Task::Refit, volume);
+        }
+    }
+
     /// Gives back memory that only a migration needs.
     pub(super) fn shrink(&mut self) {
-        for chore in self.0.iter_mut().flatten() {
+        for chore in self.home.iter_mut().flatten() {
             chore.memory.shrink();
         }
     }

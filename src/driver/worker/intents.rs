@@ -7,7 +7,7 @@ use restripe_core::engine::{Event, Intent, Who, JOBS};
 use restripe_core::geometry::{MemberMask, Physical, Range, Sectors};
 use restripe_core::ondisk::{Member, RegionKind, UNIT};
 
-use super::chore::{Task, CONTROL, DISK};
+use super::chore::{Task, CONTROL};
 use super::{Drain, Worker};
 use crate::queue;
 use crate::volume::KernelEngine;
@@ -99,9 +99,10 @@ impl Worker {
                 volume.changed();
             }
             Intent::Resized { .. } => {
+                volume.shrink_memory();
                 let mut chores = volume.chores().lock();
                 chores.shrink();
-                chores.start(DISK, Task::Refit, &self.volume);
+                chores.refit(&self.volume);
             }
             Intent::Changed => volume.changed(),
             Intent::Stopped => self.is_over = true,

@@ -28,12 +28,15 @@ pub(crate) struct JobMemory {
     pub(crate) scratch: Option<Buffer>,
 }
 
+/// What was made for each job and not yet fetched by it.
+pub(crate) type AllMemory = [Option<JobMemory>; JOBS];
+
 impl JobMemory {
     /// For all jobs of a volume.
-    pub(crate) fn for_jobs(superblock: &Superblock) -> Result<KVec<JobMemory>> {
-        let mut all = KVec::with_capacity(JOBS, GFP_KERNEL)?;
-        for _ in 0..JOBS {
-            all.push(JobMemory::new(superblock)?, GFP_KERNEL)?;
+    pub(crate) fn for_jobs(superblock: &Superblock) -> Result<AllMemory> {
+        let mut all = AllMemory::default();
+        for memory in &mut all {
+            *memory = Some(JobMemory::new(superblock)?);
         }
         Ok(all)
     }
@@ -58,11 +61,6 @@ impl JobMemory {
             }
         }
         Ok(memory)
-    }
-
-    /// Whether it holds a piece.
-    pub(crate) fn has_data(&self) -> bool {
-        self.data.is_some()
     }
 
     /// Lets go of what only migrations need.

@@ -104,7 +104,7 @@ impl Chore {
     pub(super) fn stash_data(&mut self, range: Range) -> MemberMask {
         let (devices, places) = (&self.devices, &self.places);
         let Some((data, _)) = self.memory.piece() else {
-            return MemberMask::EMPTY;
+            return self.map.alive;
         };
         let outcome = bio::scope(|batch| {
             for (id, stash) in places {
@@ -129,7 +129,7 @@ impl Chore {
         range: Range,
     ) -> MemberMask {
         let Some((data, _)) = self.memory.piece() else {
-            return MemberMask::EMPTY;
+            return self.map.alive;
         };
         let mut header = StashHeader {
             migration,
@@ -168,7 +168,7 @@ impl Chore {
     fn store_copies(&mut self, range: Range) -> MemberMask {
         let (map, devices) = (&self.map, &self.devices);
         let (Some(target), Some((data, _))) = (&map.target, self.memory.piece()) else {
-            return MemberMask::EMPTY;
+            return self.map.alive;
         };
         let outcome = bio::scope(|batch| {
             let mut x = range.start;
@@ -203,7 +203,7 @@ impl Chore {
     fn store_rows(&mut self, range: Range) -> MemberMask {
         let (map, devices, plan) = (&self.map, &self.devices, &mut *self.plan);
         let (Some(target), Some((data, mut parity))) = (&map.target, self.memory.piece()) else {
-            return MemberMask::EMPTY;
+            return self.map.alive;
         };
         let layout = &target.layout;
         let (chunk, stripe) = (layout.chunk, layout.stripe());

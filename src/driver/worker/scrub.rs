@@ -90,7 +90,7 @@ impl Chore {
     fn run(&mut self) -> MemberMask {
         let (devices, plan): (&Members, &Plan) = (&self.devices, &self.plan);
         let Some(scratch) = &mut self.memory.scratch else {
-            return MemberMask::EMPTY;
+            unreachable!("jobs of a set with copies or parity have scratch");
         };
         let outcome = bio::scope(|batch| {
             let mut cutter = Cutter::new(scratch);
@@ -114,7 +114,7 @@ impl Chore {
     fn report(&self, volume: &Volume, parity: bool, (x, len): (Logical, Sectors)) -> bool {
         let plan = &self.plan;
         let Some(scratch) = &self.memory.scratch else {
-            return false;
+            unreachable!("jobs of a set with copies or parity have scratch");
         };
         // A parity set has one such lane, a mirror all but the first.
         let lanes = if parity {
