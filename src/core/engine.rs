@@ -272,6 +272,8 @@ pub struct Engine<S: DerefMut<Target = Superblock>> {
     /// A resync failed at members that can't be done without; it is tried again when the user says so.
     scrub_blocked: bool,
     stash: Option<StashHeader>,
+    /// `stash` was found at assembly, and is not on all members yet that are to have it.
+    restash: bool,
     scrub: Option<Scrub>,
     stopping: bool,
     stopped: bool,
@@ -305,6 +307,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             paused: migration.is_some_and(|m| m.paused),
             blocked: None,
             giving_up: false,
+            restash: false,
             scrub_blocked: false,
             stash,
             scrub: None,
@@ -537,7 +540,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
         match kind {
             // Its data are in memory already, and no longer at the source: they come from the stash.
-            Kind::Window if self.cursor.window.is_some() => self.store(job),
+            Kind::Window if self.cursor.window.is_some() => self.rewrite(job),
             Kind::Move | Kind::Window | Kind::Alone => self.load(job),
             Kind::Scrub => self.scrub_piece(job),
         }

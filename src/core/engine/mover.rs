@@ -173,7 +173,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     }
 
     pub(super) fn loaded(&mut self, job: u8, failed: MemberMask) {
-        let super::Job { kind, range, .. } = *self.job(job);
+        let kind = self.job(job).kind;
         if !self.started {
             return self.stash_found(job, failed);
         }
@@ -192,13 +192,27 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             return;
         }
         if kind == Kind::Window && self.cursor.window.is_none() {
-            self.job(job).state = JobState::StashData;
-            let members = self.stash_members();
-            self.emit(Intent::StashData {
-                job,
-                members,
-                range,
-            });
+            self.put_in_stash(job);
+        } else {
+            self.store(job);
+        }
+    }
+
+    fn put_in_stash(&mut self, job: u8) {
+        let (range, members) = (self.job(job).range, self.stash_members());
+        self.job(job).state = JobState::StashData;
+        self.emit(Intent::StashData {
+            job,
+            members,
+            range,
+        });
+    }
+
+    /// Goes on with a window that is published. One found at assembly may have its stash on fewer
+    /// members than it takes (I1): the same is written to all first, over what is alike.
+    pub(super) fn rewrite(&mut self, job: u8) {
+        if self.restash {
+            self.put_in_stash(job);
         } else {
             self.store(job);
         }
@@ -260,9 +274,12 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             return;
         }
         let range = self.job(job).range;
-        match self.job(job).state {
+        let state = self.job(job).state;
+        match state {
             JobState::StashDataFlush => {
-                let number = self.sb.migration.map_or(0, |m| m.retired_stash) + 1;
+                let retired = self.sb.migration.map_or(0, |m| m.retired_stash);
+                let found = self.stash.filter(|_| self.restash);
+                let number = found.map_or(retired + 1, |stash| stash.number);
                 let uuid = self.sb.migration.map(|m| m.uuid).unwrap_or_default();
                 self.stash = Some(StashHeader {
                     migration: uuid,
@@ -278,6 +295,10 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                     number,
                     range,
                 });
+            }
+            JobState::StashHeaderFlush if self.restash => {
+                self.restash = false;
+                self.store(job);
             }
             JobState::StashHeaderFlush => {
                 // From now on the stash is the truth: reads leave the source before it is overwritten.
@@ -308,6 +329,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         let range = self.job(job).range;
         self.cursor.window = Some(range);
         self.next = range.end;
+        self.restash = true;
         self.start_control();
     }
 
@@ -352,7 +374,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             }
             match kind {
                 Kind::Scrub => self.scrub_piece(job),
-                Kind::Window if self.cursor.window.is_some() => self.store(job),
+                Kind::Window if self.cursor.window.is_some() => self.rewrite(job),
                 Kind::Move | Kind::Window | Kind::Alone => self.load(job),
             }
         }

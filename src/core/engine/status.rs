@@ -5,7 +5,7 @@ use core::ops::DerefMut;
 
 use super::{Engine, JobState, ScrubKind};
 use crate::admit::{Cursor, Map};
-use crate::geometry::{Range, Sectors};
+use crate::geometry::{Logical, Range, Sectors};
 use crate::ondisk::{next_slot, Superblock};
 use crate::rules::Rule;
 
@@ -76,10 +76,19 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// Sectors done and in all of what `sync_action` names.
     pub fn sync_completed(&self) -> Option<(Sectors, Sectors)> {
         self.scrub_progress().or_else(|| {
-            self.map
-                .target
-                .map(|_| (self.cursor.copied.from_start(), self.map.size))
+            let copied = self.cursor.copied.from_start();
+            self.is_migrating().then_some((copied, self.map.size))
         })
+    }
+
+    /// The durable cursor of a migration: 0 from the moment it is taken on.
+    pub fn migrate_position(&self) -> Option<Logical> {
+        self.is_migrating().then_some(self.cursor.durable)
+    }
+
+    /// A migration is under way, or was taken on and begins.
+    fn is_migrating(&self) -> bool {
+        self.map.target.is_some() || self.is_starting()
     }
 
     /// The word in `migrate_state`.
