@@ -33,10 +33,7 @@ impl Volume {
             migrate_state: engine.migrate_state(),
             array_state: engine.array_state(),
             sync_action: engine.sync_action().name(),
-            position: engine
-                .map()
-                .target
-                .map(|_| engine.cursor().durable.from_start().0),
+            position: engine.migrate_position().map(|at| at.0),
             sync: engine.sync_completed(),
             speed_kib: 0,
             speed_max: engine.speed_max(),
