@@ -257,7 +257,11 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             other => panic!("stashed in {other:?}"),
         };
         self.job(job).state = state;
-        let members = self.stash_members();
+        // What lies in its place already is not rewritten, so it must be as durable as the stash.
+        let members = match state {
+            JobState::StashDataFlush => self.map.flush_members(),
+            _ => self.stash_members(),
+        };
         if self.broken(Rule::I4) {
             return self.stash_flushed(job, MemberMask::EMPTY);
         }
