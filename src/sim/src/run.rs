@@ -20,6 +20,9 @@ use crate::requests::Kind;
 use crate::scenario::Scenario;
 use crate::world::{Failure, Start, Trace, World};
 
+/// A run that has had so many lives branches no more.
+const MOST_LIVES: u64 = 100;
+
 /// How hard a run tries.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
@@ -465,7 +468,9 @@ impl Runner {
         let mut branches = Vec::new();
         let mut states = 0;
         let mut degraded = 0;
-        let branch = life.depth < self.effort.branch && self.rng.u32(..20) == 0;
+        let branch = life.depth < self.effort.branch
+            && self.tally.lives < MOST_LIVES
+            && self.rng.u32(..20) == 0;
         for_each_fate(pending.len(), self.effort.states, &mut rng, |fates, rng| {
             states += 1;
             let images = images(world, &pending, fates);
