@@ -38,6 +38,8 @@ enum State {
     Idle,
     /// Requests under older maps must end before the flush.
     DrainBefore,
+    /// Those too that were admitted while the others ended.
+    DrainAgain,
     Flush,
     /// Superblocks are being written, to new members while `rest` is not empty.
     Commit {
@@ -531,7 +533,12 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
 
     pub(super) fn control_drained(&mut self) {
         match self.control.state {
-            State::DrainBefore => self.flush(),
+            State::DrainBefore if self.control.step == Step::Plain => {
+                // And now the writes that the last of those reads may have seen.
+                self.control.state = State::DrainAgain;
+                self.emit(Intent::Drain { who: Who::Control });
+            }
+            State::DrainBefore | State::DrainAgain => self.flush(),
             State::DrainAfter => self.after_drain(),
             _ => panic!("a drain that nobody asked for"),
         }
