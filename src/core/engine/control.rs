@@ -274,8 +274,10 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 return;
             }
         }
-        if self.control.step == Step::Finish && !self.control.faults.is_empty() {
-            // A write that failed may be at the source only; it is tried again before the target is all there is.
+        let begins_or_ends = matches!(self.control.step, Step::Start | Step::Finish);
+        if begins_or_ends && !self.control.faults.is_empty() {
+            // A write that failed may be at the source only; it is tried again before the target is
+            // all there is. And what is to begin does not know of the fault.
             self.control.state = State::Idle;
             self.map.hold = false;
             self.emit(Intent::Publish);
@@ -418,6 +420,15 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         self.durable();
     }
 
+    /// The superblock that a migration would begin with was made before a member failed.
+    fn cancel_start(&mut self) {
+        if core::mem::take(&mut self.control.starting) {
+            self.blocked = Some(Text::from(
+                "the migration did not begin, because a member failed; replace it or leave it out, and write migrate again",
+            ));
+        }
+    }
+
     /// A new member failed before the migration began: back to what was.
     fn take_back_start(&mut self, failed: MemberMask) {
         let (epoch, generation) = self.sb.age();
@@ -476,6 +487,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 self.emit(Intent::Ready);
             }
             Step::Start => {
+                // What the volume could do without, it perhaps can't do without any more.
+                let faults = core::mem::take(&mut self.control.faults);
+                self.note_faults(faults);
                 self.cursor = cursor_of(&self.sb);
                 self.next = self.cursor.copied;
                 self.safe = self.cursor.durable;
@@ -509,6 +523,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
         if !settled.is_empty() {
             self.close_gap();
+            self.cancel_start();
         }
         if step != Step::Epoch {
             self.emit(Intent::Publish);
@@ -605,6 +620,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             self.end_failed_jobs();
         }
         self.distrust(lost);
+        self.cancel_start();
         self.emit(Intent::Publish);
         self.emit(Intent::Settle { retry });
         self.emit(Intent::Changed);
