@@ -116,7 +116,11 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         let live = Range::new(self.safe, self.end());
         let row = self.row();
         let free = |range: Range| !overwrites(&self.map.source, live, &target, range);
-        let kind = if self.has_no_gap() { Kind::Alone } else { Kind::Move };
+        let kind = if self.has_no_gap() {
+            Kind::Alone
+        } else {
+            Kind::Move
+        };
         if kind == Kind::Alone && !self.jobs_idle() {
             return None;
         }
@@ -446,7 +450,10 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         let busy = |job: &super::Job| job.kind == Kind::Move && job.state != JobState::Idle;
         if !self.jobs.iter().any(busy) {
             self.giving_up = false;
-            let window = self.cursor.window.map_or(Logical::ZERO, |window| window.end);
+            let window = self
+                .cursor
+                .window
+                .map_or(Logical::ZERO, |window| window.end);
             self.next = self.cursor.copied.max(window);
         }
     }

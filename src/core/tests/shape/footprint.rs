@@ -27,8 +27,22 @@ fn growing_frees_what_it_uses() {
     assert!(overwrites(&one, live(0), &three, range(16, 32)));
     assert!(!overwrites(&one, live(16), &three, range(16, 32)));
     let end = Logical(96);
-    assert!(is_in_place(&one, end, &three, Logical(0), (SlotId(0), Offset(0)), Sectors(8)));
-    assert!(!is_in_place(&one, end, &three, Logical(8), (SlotId(1), Offset(0)), Sectors(8)));
+    assert!(is_in_place(
+        &one,
+        end,
+        &three,
+        Logical(0),
+        (SlotId(0), Offset(0)),
+        Sectors(8)
+    ));
+    assert!(!is_in_place(
+        &one,
+        end,
+        &three,
+        Logical(8),
+        (SlotId(1), Offset(0)),
+        Sectors(8)
+    ));
 }
 
 /// The old disk last: its first row would take the place of what comes later.
@@ -46,8 +60,22 @@ fn padding_is_never_in_its_place() {
     let one = set(layout(Level::Linear, 1, 1, 96), &[0], 0);
     let two = set(layout(Level::Raid0, 8, 2, 48), &[0, 1], 0);
     let at = (SlotId(0), Offset(0));
-    assert!(is_in_place(&one, Logical(8), &two, Logical(0), at, Sectors(8)));
-    assert!(!is_in_place(&one, Logical(7), &two, Logical(0), at, Sectors(8)));
+    assert!(is_in_place(
+        &one,
+        Logical(8),
+        &two,
+        Logical(0),
+        at,
+        Sectors(8)
+    ));
+    assert!(!is_in_place(
+        &one,
+        Logical(7),
+        &two,
+        Logical(0),
+        at,
+        Sectors(8)
+    ));
     assert!(!overwrites(&one, range(0, 7), &two, range(0, 7)));
 }
 
@@ -57,9 +85,23 @@ fn a_stale_leg_is_not_in_its_place() {
     let mut mirror = set(layout(Level::Raid1, 1, 2, 96), &[0, 1], 0);
     let linear = set(layout(Level::Linear, 1, 1, 96), &[1], 0);
     let at = (SlotId(0), Offset(0));
-    assert!(is_in_place(&mirror, Logical(96), &linear, Logical(0), at, Sectors(8)));
+    assert!(is_in_place(
+        &mirror,
+        Logical(96),
+        &linear,
+        Logical(0),
+        at,
+        Sectors(8)
+    ));
     mirror.resync = Logical(4);
-    assert!(!is_in_place(&mirror, Logical(96), &linear, Logical(0), at, Sectors(8)));
+    assert!(!is_in_place(
+        &mirror,
+        Logical(96),
+        &linear,
+        Logical(0),
+        at,
+        Sectors(8)
+    ));
 }
 
 type Place = (u8, u64);
@@ -98,9 +140,18 @@ fn needed(of: &Set, live: Range) -> HashMap<Place, Option<u64>> {
 }
 
 fn any_set() -> impl Strategy<Value = Set> {
-    let level = prop_oneof![Just(Level::Linear), Just(Level::Raid0), Just(Level::Raid1), Just(Level::Raid5)];
+    let level = prop_oneof![
+        Just(Level::Linear),
+        Just(Level::Raid0),
+        Just(Level::Raid1),
+        Just(Level::Raid5)
+    ];
     (level, 3u32..5, 0u64..20, 0u8..4).prop_map(|(level, chunk, start, turn)| {
-        let slots = if level == Level::Linear { 1 } else { level.min_slots().max(3) };
+        let slots = if level == Level::Linear {
+            1
+        } else {
+            level.min_slots().max(3)
+        };
         let members: Vec<u8> = (0..slots).map(|s| (s + turn) % 4).collect();
         set(layout(level, 1 << chunk, slots, 96), &members, start)
     })

@@ -30,7 +30,11 @@ fn raid5_is_left_symmetric() {
                 continue;
             };
             let spot = raid5.locate(Logical(chunk * 8 + 3));
-            assert_eq!((spot.slot, spot.offset), (slot, Offset(row as u64 * 8 + 3)), "chunk {chunk}");
+            assert_eq!(
+                (spot.slot, spot.offset),
+                (slot, Offset(row as u64 * 8 + 3)),
+                "chunk {chunk}"
+            );
             assert_eq!(spot.run, Sectors(5));
             assert_eq!(raid5.data_slot(row as u64, chunk % 3), slot);
         }
@@ -44,7 +48,17 @@ fn raid0_goes_round() {
         .map(|x| raid0.locate(Logical(x)))
         .map(|spot| (spot.slot.0, spot.offset.0, spot.run.0))
         .into();
-    assert_eq!(spots, [(0, 0, 16), (0, 15, 1), (1, 0, 16), (2, 8, 8), (0, 16, 16), (0, 37, 11)]);
+    assert_eq!(
+        spots,
+        [
+            (0, 0, 16),
+            (0, 15, 1),
+            (1, 0, 16),
+            (2, 8, 8),
+            (0, 16, 16),
+            (0, 37, 11)
+        ]
+    );
 }
 
 #[test]
@@ -59,25 +73,59 @@ fn mirrors_take_turns_by_region() {
 
 #[test]
 fn what_no_level_takes_is_refused() {
-    let make = |level, chunk, slots| Layout::new(level, Sectors(chunk), slots, Sectors(1024));
     for (level, chunk, slots, what) in [
-        (Level::Raid5, 128, 2, "raid5 needs at least 3 members and 2 are given"),
-        (Level::Raid0, 128, 1, "raid0 needs at least 2 members and 1 are given"),
-        (Level::Linear, 128, 2, "linear takes at most 1 members and 2 are given"),
+        (
+            Level::Raid5,
+            128,
+            2,
+            "raid5 needs at least 3 members and 2 are given",
+        ),
+        (
+            Level::Raid0,
+            128,
+            1,
+            "raid0 needs at least 2 members and 1 are given",
+        ),
+        (
+            Level::Linear,
+            128,
+            2,
+            "linear takes at most 1 members and 2 are given",
+        ),
         (Level::Raid5, 24, 3, "a chunk of 12288 bytes can't be used"),
         (Level::Raid0, 4, 2, "a chunk of 2048 bytes can't be used"),
-        (Level::Raid0, 4096, 2, "a chunk of 2097152 bytes can't be used"),
-        (Level::Raid1, 128, 17, "raid1 takes at most 16 members and 17 are given"),
+        (
+            Level::Raid0,
+            4096,
+            2,
+            "a chunk of 2097152 bytes can't be used",
+        ),
+        (
+            Level::Raid1,
+            128,
+            17,
+            "raid1 takes at most 16 members and 17 are given",
+        ),
     ] {
-        let refusal = make(level, chunk, slots).expect_err(what);
+        let made = Layout::new(level, Sectors(chunk), slots, Sectors(1024));
+        let refusal = made.expect_err(what);
         assert!(refusal.to_string().starts_with(what), "{refusal}");
     }
 }
 
 fn any_layout() -> impl Strategy<Value = Layout> {
-    let level = prop_oneof![Just(Level::Linear), Just(Level::Raid0), Just(Level::Raid1), Just(Level::Raid5)];
+    let level = prop_oneof![
+        Just(Level::Linear),
+        Just(Level::Raid0),
+        Just(Level::Raid1),
+        Just(Level::Raid5)
+    ];
     (level, 3u32..6, 0u8..6, 1u64..6).prop_map(|(level, chunk, more, rows)| {
-        let slots = if level == Level::Linear { 1 } else { level.min_slots() + more };
+        let slots = if level == Level::Linear {
+            1
+        } else {
+            level.min_slots() + more
+        };
         layout(level, 1 << chunk, slots, rows << chunk)
     })
 }

@@ -21,5 +21,9 @@ pub fn set(layout: Layout, members: &[u8], start: u64) -> Set {
             len: layout.slot_len,
         });
     }
-    Set { layout, extents, resync: Logical(layout.capacity().0) }
+    Set {
+        layout,
+        extents,
+        resync: Logical(layout.capacity().0),
+    }
 }

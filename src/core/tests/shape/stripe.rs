@@ -7,8 +7,8 @@ use restripe_core::layout::Level;
 use restripe_core::parity::{Reference, Xor};
 use restripe_core::placement::Set;
 use restripe_core::stripe::{
-    calculate, copies, mirror_plan, parity_pieces, parity_plan, plan_parity, plan_rebuild, plan_row, read, Buf,
-    Payload, Plan, Read, ScrubMode,
+    calculate, copies, mirror_plan, parity_pieces, parity_plan, plan_parity, plan_rebuild,
+    plan_row, read, Buf, Payload, Plan, Read, ScrubMode,
 };
 
 use super::sets::{layout, set};
@@ -38,7 +38,9 @@ impl Disks {
     fn run(&mut self, plan: &Plan, data: &mut Data, base: u64) {
         let mut scratch = vec![0xa5; plan.scratch().bytes() as usize];
         for t in &plan.reads {
-            let Buf::Lane(lane, at) = t.buf else { panic!("plans read into scratch") };
+            let Buf::Lane(lane, at) = t.buf else {
+                panic!("plans read into scratch")
+            };
             let from = self.at(t.member, t.at.0, t.len.0).to_vec();
             scratch[plan.scratch_at(lane, at)..][..from.len()].copy_from_slice(&from);
         }
@@ -58,9 +60,13 @@ impl Disks {
     fn write(&mut self, set: &Set, alive: MemberMask, range: Range, data: &mut Data) {
         if set.layout.level.has_parity() {
             for piece in parity_pieces(set, alive, range).collect::<Vec<_>>() {
-                let plan = plan_parity(set, alive, &piece).expect("redundancy bears what is missing");
+                let plan =
+                    plan_parity(set, alive, &piece).expect("redundancy bears what is missing");
                 let inside = |at: u64| piece.lock(set).0 .0 <= at && at < piece.lock(set).1 .0;
-                assert!(plan.writes.iter().all(|t| inside(t.at.0 - START)), "a write outside the piece's lock");
+                assert!(
+                    plan.writes.iter().all(|t| inside(t.at.0 - START)),
+                    "a write outside the piece's lock"
+                );
                 self.run(&plan, data, 0);
             }
             return;
@@ -71,7 +77,8 @@ impl Disks {
             let from = (x - range.start).bytes() as usize;
             for place in &places {
                 let part = data.0[from..from + run.bytes() as usize].to_vec();
-                self.at(place.member, place.at.0, run.0).copy_from_slice(&part);
+                self.at(place.member, place.at.0, run.0)
+                    .copy_from_slice(&part);
             }
             x += run;
         }
@@ -111,7 +118,12 @@ fn disks(set: &Set) -> Disks {
 }
 
 fn any_set() -> impl Strategy<Value = Set> {
-    let level = prop_oneof![Just(Level::Raid0), Just(Level::Raid1), Just(Level::Raid5), Just(Level::Raid5)];
+    let level = prop_oneof![
+        Just(Level::Raid0),
+        Just(Level::Raid1),
+        Just(Level::Raid5),
+        Just(Level::Raid5)
+    ];
     // Chunks longer than a band too.
     (level, prop::sample::select(vec![8u64, 16, 256]), 0u8..3).prop_map(|(level, chunk, more)| {
         let slots = level.min_slots() + more;
@@ -130,22 +142,28 @@ fn is_true(disks: &mut Disks, set: &Set) -> bool {
     let zero = |plan: &Plan, disks: &mut Disks, lanes: std::ops::Range<u16>| {
         let mut scratch = vec![0; plan.scratch().bytes() as usize];
         for t in &plan.reads {
-            let Buf::Lane(lane, at) = t.buf else { panic!("plans read into scratch") };
+            let Buf::Lane(lane, at) = t.buf else {
+                panic!("plans read into scratch")
+            };
             let from = disks.at(t.member, t.at.0, t.len.0).to_vec();
             scratch[plan.scratch_at(lane, at)..][..from.len()].copy_from_slice(&from);
         }
         calculate(plan, &mut scratch, &mut Data(Vec::new()), &Reference);
         let lane = plan.lane.bytes() as usize;
-        scratch[usize::from(lanes.start) * lane..usize::from(lanes.end) * lane].iter().all(|b| *b == 0)
+        scratch[usize::from(lanes.start) * lane..usize::from(lanes.end) * lane]
+            .iter()
+            .all(|b| *b == 0)
     };
     match set.layout.level {
         Level::Raid5 => (0..set.layout.slot_len.0).step_by(8).all(|offset| {
-            let plan = parity_plan(set, alive, Offset(offset), Sectors(8), ScrubMode::Check).expect("all are there");
+            let plan = parity_plan(set, alive, Offset(offset), Sectors(8), ScrubMode::Check)
+                .expect("all are there");
             zero(&plan, disks, plan.lanes - 1..plan.lanes)
         }),
         Level::Raid1 => {
             let len = set.layout.slot_len;
-            let plan = mirror_plan(set, alive, Logical(0), len, ScrubMode::Check).expect("all are there");
+            let plan =
+                mirror_plan(set, alive, Logical(0), len, ScrubMode::Check).expect("all are there");
             zero(&plan, disks, 1..plan.lanes)
         }
         _ => true,
@@ -163,8 +181,14 @@ struct Step {
 
 fn any_step() -> impl Strategy<Value = Step> {
     let lose = prop_oneof![6 => Just(None), 1 => (0u8..8).prop_map(Some)];
-    (any::<prop::sample::Index>(), 1u64..80, any::<u8>(), lose)
-        .prop_map(|(start, len, fill, lose)| Step { start, len, fill, lose })
+    (any::<prop::sample::Index>(), 1u64..80, any::<u8>(), lose).prop_map(
+        |(start, len, fill, lose)| Step {
+            start,
+            len,
+            fill,
+            lose,
+        },
+    )
 }
 
 proptest! {
@@ -280,7 +304,10 @@ fn two_missing_are_too_many_for_parity() {
     assert!(!of.survives(alive));
     let range = Range::new(Logical(0), Logical(24));
     assert!(parity_pieces(&of, alive, range).any(|piece| plan_parity(&of, alive, &piece).is_none()));
-    assert!(matches!(read(&of, alive, Logical(0), Sectors(8)), Read::Lost(_)));
+    assert!(matches!(
+        read(&of, alive, Logical(0), Sectors(8)),
+        Read::Lost(_)
+    ));
 }
 
 #[test]
@@ -288,7 +315,9 @@ fn fewest_transfers() {
     let of = set(layout(Level::Raid5, 8, 6, 24), &[0, 1, 2, 3, 4, 5], START);
     let reads = |start, end| {
         let range = Range::new(Logical(start), Logical(end));
-        let piece = parity_pieces(&of, whole(&of), range).next().expect("there is one");
+        let piece = parity_pieces(&of, whole(&of), range)
+            .next()
+            .expect("there is one");
         let plan = plan_parity(&of, whole(&of), &piece).expect("all are there");
         (plan.reads.len(), plan.writes.len())
     };
