@@ -17,6 +17,7 @@ scenarios! {
     control_files
     control_fuzz
     check_finds
+    degraded
     harness_boot
     harness_content
     harness_power_cut
