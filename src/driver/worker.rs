@@ -26,6 +26,9 @@ use crate::volume::{now_ms, KernelEngine, Members, View, Volume};
 /// Milliseconds without a write after which the volume may be called clean.
 const QUIET: u64 = 2000;
 
+/// Views that nobody has.
+pub(crate) type Views = KVec<Pin<KBox<View>>>;
+
 /// What an engine is made from.
 pub(crate) struct Birth {
     pub(crate) superblock: KBox<Superblock>,
@@ -33,7 +36,7 @@ pub(crate) struct Birth {
     pub(crate) stash: Option<StashHeader>,
     pub(crate) read_only: bool,
     /// As many as there are epochs.
-    pub(crate) spares: KVec<Pin<KBox<View>>>,
+    pub(crate) spares: Views,
 }
 
 /// Starts the thread.
@@ -48,7 +51,7 @@ pub(crate) fn views(
     superblock: &Superblock,
     read_only: bool,
     members: &Members,
-) -> Result<(Pin<KBox<View>>, KVec<Pin<KBox<View>>>)> {
+) -> Result<(Pin<KBox<View>>, Views)> {
     let map = restripe_core::engine::map_of(superblock, read_only);
     let make = || View::new(&map, Cursor::default(), members);
     let mut spares = KVec::with_capacity(EPOCHS + 1, GFP_KERNEL)?;
@@ -64,7 +67,7 @@ struct Worker {
     /// Drains that are not over, with the first epoch that they don't wait for.
     drains: List<Drain, { JOBS + 1 }>,
     /// Views that nobody has: with those that the epochs hold there is always one left.
-    spares: KVec<Pin<KBox<View>>>,
+    spares: Views,
     /// The present epoch had the present cursor from its start.
     is_fresh: bool,
     /// When the volume was last seen with writes under way, or clean.

@@ -64,8 +64,8 @@ impl Volume {
             )
         };
         let tags = tag_set().map_err(no_memory)?;
-        let name = CString::try_from_fmt(fmt!("{}", start.superblock.name.as_str()))
-            .map_err(|e| no_memory(e.into()))?;
+        let name =
+            CString::try_from_fmt(fmt!("{}", start.superblock.name.as_str())).map_err(no_memory)?;
         let (volume, birth, present) = make(start, tags.hw_queues()).map_err(no_memory)?;
         match worker::spawn(&volume, &name, birth) {
             Ok(thread) => *volume.thread.lock() = Some(thread),

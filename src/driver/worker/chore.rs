@@ -64,10 +64,13 @@ pub(super) enum Task {
     },
     Commit {
         members: MemberMask,
-        slots: [Option<usize>; MAX_MEMBERS],
+        slots: Slots,
     },
     Refit,
 }
+
+/// The superblock slot (0 or 1) that each member's commit goes to.
+pub(super) type Slots = [Option<u8>; MAX_MEMBERS];
 
 /// What does it, and what it works with.
 pub(super) struct Chore {

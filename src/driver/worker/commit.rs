@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Flushes and superblocks: what makes things durable.
 
-use restripe_core::geometry::{MemberMask, MAX_MEMBERS};
+use restripe_core::geometry::MemberMask;
 use restripe_core::ondisk::{encode, SUPERBLOCK_SIZE};
 
-use super::chore::Chore;
+use super::chore::{Chore, Slots};
 use crate::sys::block::bio::{self, Outcome};
 use crate::sys::block::{Flags, Status};
 use crate::sys::parity::crc32c;
@@ -35,7 +35,7 @@ impl Chore {
         &mut self,
         volume: &Volume,
         members: MemberMask,
-        slots: [Option<usize>; MAX_MEMBERS],
+        slots: Slots,
     ) -> MemberMask {
         let Some(superblock) = &self.superblock else {
             return members;
@@ -63,7 +63,7 @@ impl Chore {
         let mut now = volume.slots().lock();
         for id in (members & !failed).iter() {
             let row = usize::from(id.0);
-            now[row] = slots[row];
+            now[row] = slots[row].map(usize::from);
         }
         failed
     }

@@ -4,10 +4,10 @@
 use kernel::prelude::*;
 use restripe_core::admit::Cursor;
 use restripe_core::engine::{Event, Intent, Who, JOBS};
-use restripe_core::geometry::{MemberMask, Physical, Range, Sectors};
+use restripe_core::geometry::{MemberMask, Physical, Range, Sectors, MAX_MEMBERS};
 use restripe_core::ondisk::{Member, RegionKind, UNIT};
 
-use super::chore::{Task, CONTROL};
+use super::chore::{Slots, Task, CONTROL};
 use super::{Drain, Worker};
 use crate::queue;
 use crate::volume::KernelEngine;
@@ -137,7 +137,8 @@ impl Worker {
 
     /// Has the superblock written to each member's other slot.
     fn commit(&self, engine: &KernelEngine, members: MemberMask) {
-        let mut slots = *self.volume.slots().lock();
+        let last = *self.volume.slots().lock();
+        let mut slots: Slots = [None; MAX_MEMBERS];
         if let Some(chore) = self.volume.chores().lock().at_home(CONTROL) {
             chore.places.clear();
             if let Some(superblock) = &mut chore.superblock {
@@ -145,10 +146,11 @@ impl Worker {
                 superblock.updated = crate::sys::time::real_seconds();
             }
             for id in members.iter() {
-                let slot = engine.next_slot(slots[usize::from(id.0)]);
+                let slot = engine.next_slot(last[usize::from(id.0)]);
                 let row = &engine.superblock().members[usize::from(id.0)];
                 chore.places.push((id, superblock_place(row, slot)));
-                slots[usize::from(id.0)] = Some(slot);
+                // CAST: There are two slots.
+                slots[usize::from(id.0)] = Some(slot as u8);
             }
         }
         self.start(CONTROL, Task::Commit { members, slots });
