@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Foreground writes of a set: plain copies, or a parity row band by band.
 
-use super::{push, slot_alive, Buf, Calc, Plan, BAND};
+use super::{push, slot_alive, Buf, Calc, Plan, Transfer, BAND, MAX_TRANSFERS};
 use crate::geometry::{Logical, MemberMask, Offset, Range, Sectors, SlotId, MAX_SLOTS};
 use crate::layout::Level;
 use crate::list::List;
@@ -263,47 +263,40 @@ pub fn plan_parity_into(
 
     let parity = data as u16;
     let lane = |index: u64| index as u16;
+    // What the write touches of a chunk, and all of the parity, each by way of its lane.
+    let chunk_part = |list: &mut List<Transfer, MAX_TRANSFERS>, s: &Segment| {
+        let slot = layout.data_slot(piece.row, s.index);
+        let buf = Buf::Lane(lane(s.index), s.lo - lo);
+        push(list, set, (slot, offset + s.lo), s.hi - s.lo, buf);
+    };
+    let whole_parity = |list: &mut List<Transfer, MAX_TRANSFERS>| {
+        let buf = Buf::Lane(parity, Sectors::ZERO);
+        push(list, set, (parity_slot, offset + lo), hi - lo, buf);
+    };
+    // A segment's share in the parity: taken out as it was, put in as it is.
+    let share = |s: &Segment| Calc::Acc {
+        lane: parity,
+        lanes: 1 << s.index,
+        at: s.lo - lo,
+        len: s.hi - s.lo,
+    };
+    let copy_in = |s: &Segment| Calc::CopyIn {
+        lane: lane(s.index),
+        at: s.lo - lo,
+        from: s.from,
+        len: s.hi - s.lo,
+    };
     if use_modify {
         for s in &segments {
-            let slot = layout.data_slot(piece.row, s.index);
-            push(
-                &mut plan.reads,
-                set,
-                (slot, offset + s.lo),
-                s.hi - s.lo,
-                Buf::Lane(lane(s.index), s.lo - lo),
-            );
+            chunk_part(&mut plan.reads, s);
         }
-        push(
-            &mut plan.reads,
-            set,
-            (parity_slot, offset + lo),
-            hi - lo,
-            Buf::Lane(parity, Sectors::ZERO),
-        );
+        whole_parity(&mut plan.reads);
         for s in &segments {
-            let (at, len, lanes) = (s.lo - lo, s.hi - s.lo, 1 << s.index);
-            plan.calcs.push(Calc::Acc {
-                lane: parity,
-                lanes,
-                at,
-                len,
-            });
-            plan.calcs.push(Calc::CopyIn {
-                lane: lane(s.index),
-                at,
-                from: s.from,
-                len,
-            });
+            plan.calcs.push(share(s));
+            plan.calcs.push(copy_in(s));
         }
         for s in &segments {
-            let (at, len, lanes) = (s.lo - lo, s.hi - s.lo, 1 << s.index);
-            plan.calcs.push(Calc::Acc {
-                lane: parity,
-                lanes,
-                at,
-                len,
-            });
+            plan.calcs.push(share(s));
         }
     } else {
         for index in 0..data {
@@ -329,12 +322,7 @@ pub fn plan_parity_into(
             }
         }
         for s in &segments {
-            plan.calcs.push(Calc::CopyIn {
-                lane: lane(s.index),
-                at: s.lo - lo,
-                from: s.from,
-                len: s.hi - s.lo,
-            });
+            plan.calcs.push(copy_in(s));
         }
         plan.calcs.push(Calc::Gen {
             lane: parity,
@@ -345,22 +333,9 @@ pub fn plan_parity_into(
     }
     for s in &segments {
         if missing != Some(s.index) {
-            let slot = layout.data_slot(piece.row, s.index);
-            push(
-                &mut plan.writes,
-                set,
-                (slot, offset + s.lo),
-                s.hi - s.lo,
-                Buf::Lane(lane(s.index), s.lo - lo),
-            );
+            chunk_part(&mut plan.writes, s);
         }
     }
-    push(
-        &mut plan.writes,
-        set,
-        (parity_slot, offset + lo),
-        hi - lo,
-        Buf::Lane(parity, Sectors::ZERO),
-    );
+    whole_parity(&mut plan.writes);
     Some(())
 }
