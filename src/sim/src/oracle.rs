@@ -272,13 +272,8 @@ impl Oracle {
         }
     }
 
-    /// Whether `found` may be read at `x` after a crash now.
-    ///
-    /// # Errors
-    /// When not.
-    pub fn may_survive(&self, x: u64, found: Tag) -> Result<(), Wrong> {
-        let keep = &self.sectors[x as usize].keep;
-        if keep
+    fn is_one_of(&self, writes: &[Write], x: u64, found: Tag) -> Result<(), Wrong> {
+        if writes
             .iter()
             .any(|w| tag(x, w.version) == found || w.version == ANYTHING)
         {
@@ -287,8 +282,16 @@ impl Oracle {
         Err(Wrong {
             sector: x,
             found: self.name(x, found),
-            allowed: keep.iter().map(|w| w.version).collect(),
+            allowed: writes.iter().map(|w| w.version).collect(),
         })
+    }
+
+    /// Whether `found` may be read at `x` after a crash now.
+    ///
+    /// # Errors
+    /// When not.
+    pub fn may_survive(&self, x: u64, found: Tag) -> Result<(), Wrong> {
+        self.is_one_of(&self.sectors[x as usize].keep, x, found)
     }
 
     /// Whether `found` may be read at `x` now, with no request under way.
@@ -296,18 +299,7 @@ impl Oracle {
     /// # Errors
     /// When not.
     pub fn may_be(&self, x: u64, found: Tag) -> Result<(), Wrong> {
-        let live = &self.sectors[x as usize].live;
-        if live
-            .iter()
-            .any(|w| tag(x, w.version) == found || w.version == ANYTHING)
-        {
-            return Ok(());
-        }
-        Err(Wrong {
-            sector: x,
-            found: self.name(x, found),
-            allowed: live.iter().map(|w| w.version).collect(),
-        })
+        self.is_one_of(&self.sectors[x as usize].live, x, found)
     }
 
     /// The history that goes on after a crash now.
