@@ -9,22 +9,29 @@
 //! ([`decode`], [`Superblock::copy_from`]) and hand it on by reference. It is not
 //! `Copy` so that a kernel stack never holds one by accident.
 
+mod bitmap;
 mod check;
 mod codec;
 mod digest;
 mod format;
+mod journal;
 mod place;
 mod signature;
 mod stash;
 mod uuid;
 
+pub use bitmap::{BitmapSector, BITMAP_BITS, BITMAP_SECTOR_BITS};
 pub use check::check;
 pub use codec::{decode, encode, is_superblock, DecodeError};
 pub use digest::Digest;
 pub use format::{INCOMPAT_KNOWN, RO_COMPAT_KNOWN, SUPERBLOCK_SIZE, VERSION};
+pub use journal::{
+    JournalEntry, JournalHeader, JournalMode, JournalState, JOURNAL_HEADER_SIZE,
+    MAX_JOURNAL_ENTRIES,
+};
 pub use place::{
-    member_geometry, next_slot, reserve_start, superblock_places, Geometry, BLANK_DATA_START,
-    HEAD_LEN, SUPERBLOCK_SECTORS, UNIT,
+    member_geometry, next_slot, reserve_start, superblock_places, Geometry, BITMAP_LEN,
+    BLANK_DATA_START, HEAD_LEN, SUPERBLOCK_SECTORS, UNIT,
 };
 pub use signature::{encode_signature, is_signature, Signature, SIGNATURE_SIZE};
 pub use stash::{StashHeader, STASH_HEADER_SIZE};
@@ -253,6 +260,9 @@ pub struct Superblock {
     pub generation: u64,
     /// Nothing was being written when this was.
     pub clean: bool,
+    /// Beyond a set's resync cursor all is true where the bitmap has no mark.
+    pub marked: bool,
+    pub journal: JournalState,
     /// Bytes.
     pub logical_block: u32,
     pub volume_sectors: Sectors,
@@ -295,6 +305,8 @@ impl Superblock {
             epoch,
             generation,
             clean,
+            marked,
+            journal,
             logical_block,
             volume_sectors,
             sets,
@@ -316,6 +328,8 @@ impl Superblock {
         *epoch = other.epoch;
         *generation = other.generation;
         *clean = other.clean;
+        *marked = other.marked;
+        *journal = other.journal;
         *logical_block = other.logical_block;
         *volume_sectors = other.volume_sectors;
         sets.clone_from(&other.sets);
@@ -336,6 +350,8 @@ impl Superblock {
         self.name = Name::new();
         (self.epoch, self.generation) = (0, 0);
         self.clean = false;
+        self.marked = false;
+        self.journal = JournalState::default();
         self.logical_block = 0;
         self.volume_sectors = Sectors::ZERO;
         self.sets.clear();

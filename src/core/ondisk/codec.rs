@@ -7,12 +7,12 @@ use zerocopy::{FromBytes, FromZeros};
 
 use super::format::{
     algorithm_code, level_code, level_from_code, Block, DiskMember, DiskSet, CRC_FROM, FLAG_CLEAN,
-    INCOMPAT_KNOWN, MAGIC, MEMBER_ADOPTED, MIGRATION_ABORTING, MIGRATION_DESCENDING,
-    MIGRATION_HAS_MAX, MIGRATION_PAUSED, MIGRATION_RUNS, VERSION,
+    FLAG_JOURNALED, FLAG_MARKED, INCOMPAT_KNOWN, MAGIC, MEMBER_ADOPTED, MIGRATION_ABORTING,
+    MIGRATION_DESCENDING, MIGRATION_HAS_MAX, MIGRATION_PAUSED, MIGRATION_RUNS, VERSION,
 };
 use super::{
-    check, MapRange, Member, MemberState, Migration, Region, RegionKind, Superblock, Uuid,
-    SUPERBLOCK_SIZE,
+    check, JournalMode, JournalState, MapRange, Member, MemberState, Migration, Region, RegionKind,
+    Superblock, Uuid, SUPERBLOCK_SIZE,
 };
 use crate::geometry::{Logical, MemberId, Physical, Range, Sectors, SlotId, MAX_MEMBERS};
 use crate::layout::Layout;
@@ -83,7 +83,17 @@ fn fill(superblock: &Superblock, this_member: MemberId, block: &mut Block) {
     block.magic = MAGIC;
     block.version.set(superblock.version);
     block.this_member = this_member.0;
-    block.flags = if superblock.clean { FLAG_CLEAN } else { 0 };
+    for (is, flag) in [
+        (superblock.clean, FLAG_CLEAN),
+        (superblock.marked, FLAG_MARKED),
+        (superblock.journal.in_force, FLAG_JOURNALED),
+    ] {
+        if is {
+            block.flags |= flag;
+        }
+    }
+    block.journal_mode = superblock.journal.mode.code();
+    block.retired_lap.set(superblock.journal.retired);
     block.compat.set(superblock.compat);
     block.ro_compat.set(superblock.ro_compat);
     block.incompat.set(superblock.incompat);
@@ -226,9 +236,12 @@ pub fn is_superblock(bytes: &[u8]) -> bool {
 }
 
 fn take(block: &Block, into: &mut Superblock) -> Result<(), &'static str> {
-    if block.flags & !FLAG_CLEAN != 0 {
+    if block.flags & !(FLAG_CLEAN | FLAG_MARKED | FLAG_JOURNALED) != 0 {
         return Err("a flag is set that has no meaning");
     }
+    let Some(mode) = JournalMode::from_code(block.journal_mode) else {
+        return Err("its journal is used in a way that is not known here");
+    };
     into.version = block.version.get();
     into.compat = block.compat.get();
     into.ro_compat = block.ro_compat.get();
@@ -241,6 +254,12 @@ fn take(block: &Block, into: &mut Superblock) -> Result<(), &'static str> {
     into.epoch = block.epoch.get();
     into.generation = block.generation.get();
     into.clean = block.flags & FLAG_CLEAN != 0;
+    into.marked = block.flags & FLAG_MARKED != 0;
+    into.journal = JournalState {
+        mode,
+        in_force: block.flags & FLAG_JOURNALED != 0,
+        retired: block.retired_lap.get(),
+    };
     into.logical_block = block.logical_block.get();
     into.volume_sectors = Sectors(block.volume_sectors.get());
     into.mismatch_cnt = block.mismatch_cnt.get();

@@ -13,7 +13,7 @@
 //! | 8 | 4 | CRC-32C of bytes 12 to the end |
 //! | 12 | 2 | version |
 //! | 14 | 1 | the member this copy is on: row of the member table |
-//! | 15 | 1 | flags: 1 clean |
+//! | 15 | 1 | flags: 1 clean, 2 the bitmap tells what to resync, 4 the journal is in force |
 //! | 16 | 24 | feature bits: compatible, read-only compatible, incompatible |
 //! | 40 | 16 | volume uuid |
 //! | 56 | 32 | volume name |
@@ -28,6 +28,8 @@
 //! | 256 | 4 * 800 | sets |
 //! | 3456 | 4 * 24 | ranges |
 //! | 3552 | 32 * 16 | mismatches |
+//! | 4064 | 8 | last lap of the journal that is retired |
+//! | 4072 | 1 | journal: 0 auto, 1 always, 2 off |
 //! | 4096 | 32 * 320 | members |
 //! | 14336 | 2048 | unused |
 
@@ -53,6 +55,8 @@ pub(super) const CRC_FROM: usize = 12;
 pub(super) const DISK_MEMBERS: usize = 32;
 
 pub(super) const FLAG_CLEAN: u8 = 1;
+pub(super) const FLAG_MARKED: u8 = 2;
+pub(super) const FLAG_JOURNALED: u8 = 4;
 
 pub(super) const MIGRATION_RUNS: u32 = 1;
 pub(super) const MIGRATION_DESCENDING: u32 = 2;
@@ -176,7 +180,9 @@ pub(super) struct Block {
     pub(super) sets: [DiskSet; 4],
     pub(super) ranges: [DiskMapRange; 4],
     pub(super) mismatches: [DiskMismatch; 32],
-    unused: [u8; 32],
+    pub(super) retired_lap: U64,
+    pub(super) journal_mode: u8,
+    unused: [u8; 23],
     pub(super) members: [DiskMember; DISK_MEMBERS],
     unused_end: [u8; 2048],
 }
@@ -233,6 +239,8 @@ mod tests {
             offset_of!(Block, sets),
             offset_of!(Block, ranges),
             offset_of!(Block, mismatches),
+            offset_of!(Block, retired_lap),
+            offset_of!(Block, journal_mode),
             offset_of!(Block, members),
             offset_of!(Block, unused_end),
         ];
@@ -240,7 +248,7 @@ mod tests {
             offsets,
             [
                 8, 12, 14, 15, 16, 40, 56, 88, 120, 136, 152, 160, 164, 168, 176, 256, 3456, 3552,
-                4096, 14336
+                4064, 4072, 4096, 14336
             ]
         );
         assert_eq!(size_of::<DiskMigration>(), 80);

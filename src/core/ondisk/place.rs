@@ -10,7 +10,8 @@
 //! 1 MiB       a blank member's data
 //! E - R       head: 128 KiB
 //!             stash: R / 2, its first 4 KiB are the header
-//!             free, for a bitmap and a journal to come
+//!             bitmap: 64 KiB
+//!             journal: all that is left, R / 2 - 448 KiB
 //! E - 256 KiB superblock, slot A: 16 KiB
 //! E - 128 KiB superblock, slot B: 16 KiB
 //! ```
@@ -29,6 +30,8 @@ pub const UNIT: Sectors = Sectors::from_bytes(4096);
 pub const BLANK_DATA_START: Physical = Physical(2048);
 /// The head of an adopted disk that gives way to a signature (128 KiB).
 pub const HEAD_LEN: Sectors = Sectors::from_bytes(128 << 10);
+/// The write-intent bitmap (64 KiB).
+pub const BITMAP_LEN: Sectors = Sectors::from_bytes(64 << 10);
 /// Sectors of a superblock.
 pub const SUPERBLOCK_SECTORS: Sectors = Sectors::from_bytes(SUPERBLOCK_SIZE as u64);
 
@@ -137,6 +140,11 @@ pub fn member_geometry(device: Sectors, adopted: bool) -> Result<Geometry, Refus
         start: head.end(),
         len: Sectors(reserve_len.0 / 2),
     };
+    let bitmap = Region {
+        kind: RegionKind::Bitmap,
+        start: stash.end(),
+        len: BITMAP_LEN,
+    };
     let slot = |kind, start| Region {
         kind,
         start,
@@ -150,10 +158,11 @@ pub fn member_geometry(device: Sectors, adopted: bool) -> Result<Geometry, Refus
     });
     regions.push(head);
     regions.push(stash);
+    regions.push(bitmap);
     regions.push(Region {
-        kind: RegionKind::Free,
-        start: stash.end(),
-        len: superblocks[0] - stash.end(),
+        kind: RegionKind::Journal,
+        start: bitmap.end(),
+        len: superblocks[0] - bitmap.end(),
     });
     regions.push(slot(RegionKind::SuperblockA, superblocks[0]));
     regions.push(slot(RegionKind::SuperblockB, superblocks[1]));

@@ -35,6 +35,12 @@ fn shapes() -> Vec<Superblock> {
         migration.sync_max = Some(Logical(9));
     }
     middle.map_from_cursor();
+    middle.marked = true;
+    middle.journal = JournalState {
+        mode: JournalMode::Always,
+        in_force: true,
+        retired: 77,
+    };
     middle.mismatch_cnt = 12;
     middle.mismatches.push(Range::new(Logical(8), Logical(20)));
     middle.members[2].state = MemberState::Faulty;
@@ -47,11 +53,11 @@ fn shapes() -> Vec<Superblock> {
     }
     done.map_from_cursor();
     let mut unknown = adopted();
-    let free = unknown.members[0]
+    let journal = unknown.members[0]
         .regions
         .iter()
-        .position(|r| r.kind == RegionKind::Free);
-    unknown.members[0].regions[free.expect("a free region")].kind = RegionKind::Unknown(99);
+        .position(|r| r.kind == RegionKind::Journal);
+    unknown.members[0].regions[journal.expect("a journal")].kind = RegionKind::Unknown(99);
     unknown.compat = 0x8000;
     vec![
         adopted(),
