@@ -9,6 +9,7 @@
 use crate::geometry::{Logical, MemberMask, Range, Sectors};
 use crate::placement::Set;
 use crate::rules::{Rule, Rules};
+use crate::way::Way;
 
 /// What a volume looks like to requests. Replaced whole when it changes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,12 +35,40 @@ pub struct Map {
 /// How far a migration is; moves without a new map.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Cursor {
+    pub way: Way,
     /// As it is durable on members: DESIGN's d.
     pub durable: Logical,
-    /// As copied so far: DESIGN's c, never below `durable`.
+    /// As copied so far: DESIGN's c, never come to before `durable`.
     pub copied: Logical,
     /// The stash window that is being rewritten, if any: its data are in memory.
     pub window: Option<Range>,
+}
+
+impl Cursor {
+    /// What the target holds for good, of a volume that ends at `end`.
+    pub fn settled(&self, end: Logical) -> Range {
+        self.way.between(self.way.begin(end), self.durable)
+    }
+
+    /// What the source and the target both hold (DESIGN I3).
+    pub fn gap(&self) -> Range {
+        self.way.between(self.durable, self.copied)
+    }
+
+    /// What is read at the target, of a volume that ends at `end`.
+    pub fn moved(&self, end: Logical) -> Range {
+        self.way.between(self.way.begin(end), self.copied)
+    }
+
+    /// What is not copied yet, of a volume that ends at `end`.
+    pub fn left(&self, end: Logical) -> Range {
+        self.way.between(self.copied, self.way.end(end))
+    }
+
+    /// What the source alone or also the source holds, of a volume that ends at `end`.
+    pub fn at_source(&self, end: Logical) -> Range {
+        self.way.between(self.durable, self.way.end(end))
+    }
 }
 
 /// Where a run of a request goes.
@@ -69,25 +98,27 @@ impl Map {
                 return (Route::Window, window.end);
             }
         }
-        if x < cursor.copied {
-            (Route::Target, cursor.copied)
-        } else {
-            let end = match cursor.window {
-                Some(window) if window.start > x => window.start,
-                _ => end,
-            };
-            (Route::Source, end)
+        let moved = cursor.moved(end);
+        if moved.contains(x) {
+            return (Route::Target, moved.end);
         }
+        // Up to where the target, or the window before it, begins.
+        let edge = cursor.window.map_or(moved.start, |window| window.start);
+        (Route::Source, if x < edge { edge } else { end })
     }
 
     /// Where a write of `x` goes, and up to where that holds.
     pub fn route_write(&self, cursor: &Cursor, x: Logical) -> (Route, Logical) {
-        match self.route_read(cursor, x) {
-            (Route::Target, _) if x < cursor.durable => (Route::Target, cursor.durable),
-            (Route::Target, end) if self.rules.broken(Rule::I3) => (Route::Target, end),
-            (Route::Target, end) => (Route::Both, end),
-            other => other,
+        let (route, end) = self.route_read(cursor, x);
+        if route != Route::Target || self.rules.broken(Rule::I3) {
+            return (route, end);
         }
+        let gap = cursor.gap();
+        if gap.contains(x) {
+            return (Route::Both, gap.end);
+        }
+        // Going up, the gap lies behind what is settled; going down, before it.
+        (Route::Target, if x < gap.start { gap.start } else { end })
     }
 
     /// The set behind a route that has just one.

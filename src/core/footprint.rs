@@ -92,8 +92,8 @@ pub fn is_in_place(
 }
 
 /// Whether writing `range` to `target` would overwrite what `source` still needs to
-/// hold `live`, which ends with the volume, other than data already in their place.
-pub fn overwrites(source: &Set, live: Range, target: &Set, range: Range) -> bool {
+/// hold `live`, other than data already in their place. The volume ends at `end`.
+pub fn overwrites(source: &Set, live: Range, end: Logical, target: &Set, range: Range) -> bool {
     if live.is_empty() {
         return false;
     }
@@ -104,8 +104,8 @@ pub fn overwrites(source: &Set, live: Range, target: &Set, range: Range) -> bool
             let place = target.place(slot, offset + done);
             let mut run = place.run.min(len - done);
             // Data in their place are left as they are; padding behind them is not.
-            if let Some(at) = x.map(|x| x + done).filter(|at| *at < live.end) {
-                run = run.min(live.end - at);
+            if let Some(at) = x.map(|x| x + done).filter(|at| *at < end) {
+                run = run.min(end - at);
             }
             let kept = x.is_some_and(|x| holds(source, x + done, run, place.member, place.at));
             if !kept && needs(source, live, place.member, place.at, run) {

@@ -2,7 +2,7 @@
 //! (slot, offset) <-> (member, sector): a slot is a list of extents, so a slot
 //! may span several disks.
 
-use crate::geometry::{Logical, MemberId, MemberMask, Offset, Physical, Sectors, SlotId};
+use crate::geometry::{Logical, MemberId, MemberMask, Offset, Physical, Range, Sectors, SlotId};
 use crate::layout::Layout;
 use crate::list::List;
 
@@ -35,9 +35,19 @@ pub struct Set {
     /// Copies and parity are true below this sector of the volume (a multiple
     /// of the stripe, or the capacity); above it they are not to be relied on.
     pub resync: Logical,
+    /// Below this they are not to be relied on either. Known to maps only, of the target of a
+    /// migration that goes down: its rows below the durable cursor are being made.
+    pub true_from: Logical,
 }
 
 impl Set {
+    /// Whether copies and parity are known to be true all over the rows of `range` (DESIGN I8).
+    pub fn is_synced(&self, range: Range) -> bool {
+        let stripe = self.layout.stripe();
+        self.true_from <= range.start.round_down(stripe)
+            && range.end.round_up(stripe) <= self.resync
+    }
+
     /// Where `offset` of `slot` lies.
     ///
     /// # Panics

@@ -18,6 +18,7 @@ pub mod text;
 
 pub mod geometry;
 pub mod rules;
+pub mod way;
 
 pub mod layout;
 

@@ -12,7 +12,8 @@ mod resize;
 pub use create::{adopt, create, Wish as CreateWish};
 pub use examine::{write_examine, write_volume};
 pub use migration::{
-    begin_migration, common_row, finish_migration, needs_stash, Wish as MigrationWish, MAX_ROW,
+    begin_migration, common_row, finish_migration, needs_stash, way_of, Wish as MigrationWish,
+    MAX_ROW,
 };
 pub use plan::write_plan;
 pub use resize::resize;

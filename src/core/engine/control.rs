@@ -7,12 +7,13 @@ use core::ops::DerefMut;
 
 use super::{Engine, Intent, JobState, Who, COMMIT_INTERVAL};
 use crate::admit::{Cursor, Map};
-use crate::geometry::{Logical, MemberMask, Sectors};
+use crate::geometry::{Logical, MemberMask, Range, Sectors};
 use crate::ondisk::{MemberState, Superblock};
 use crate::placement::Set;
 use crate::rules::{Rule, Rules};
 use crate::shape;
 use crate::text::Text;
+use crate::way::Way;
 
 /// What a commit is for, where it is more than to write down what changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -98,21 +99,29 @@ impl Control {
     }
 }
 
-/// Whether a set that holds sectors up to `end` keeps them all with only `alive` left:
+/// Whether a set that holds the sectors of `held` keeps them all with only `alive` left:
 /// from parity that is not known to be true nothing can be rebuilt (I8).
-fn bears(set: &Set, alive: MemberMask, end: Logical) -> bool {
+fn bears(set: &Set, alive: MemberMask, held: Range) -> bool {
     let whole = set.missing(alive) == 0;
-    let synced = !set.layout.level.has_parity() || set.resync >= end;
+    let synced = !set.layout.level.has_parity() || held.is_empty() || set.resync >= held.end;
     set.survives(alive) && (whole || synced)
 }
 
 /// The map that a superblock describes.
 pub fn map_of(sb: &Superblock, read_only: bool) -> Map {
     let source = sb.sets[usize::from(sb.present_set())];
+    let target = sb.migration.map(|m| {
+        let set = sb.sets[usize::from(m.target)];
+        let true_from = match Way::of(m.descending) {
+            Way::Up => Logical::ZERO,
+            Way::Down => m.cursor,
+        };
+        Set { true_from, ..set }
+    });
     Map {
         size: sb.volume_sectors,
         source,
-        target: sb.migration.map(|m| sb.sets[usize::from(m.target)]),
+        target,
         alive: sb.in_sync(),
         clean: sb.clean && !read_only,
         hold: false,
@@ -125,6 +134,7 @@ pub fn map_of(sb: &Superblock, read_only: bool) -> Map {
 pub(super) fn cursor_of(sb: &Superblock) -> Cursor {
     let durable = sb.migration.map_or(Logical::ZERO, |m| m.cursor);
     Cursor {
+        way: sb.migration.map_or(Way::Up, |m| Way::of(m.descending)),
         durable,
         copied: durable,
         window: None,
@@ -157,7 +167,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         if self.control.starting && idle && self.scrub.is_none() {
             return self.begin(Step::Start);
         }
-        if idle && !self.stopping && self.blocked.is_none() && self.move_is_complete() {
+        let may_finish = idle && self.scrub.is_none() && !self.stopping && self.blocked.is_none();
+        if may_finish && self.move_is_complete() {
             return self.begin(Step::Finish);
         }
         let overdue = self.now >= self.last_commit + COMMIT_INTERVAL;
@@ -235,7 +246,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
 
     /// Pieces were copied that no superblock tells of.
     fn has_moved(&self) -> bool {
-        self.map.target.is_some() && self.cursor.copied > self.cursor.durable
+        self.map.target.is_some() && self.cursor.copied != self.cursor.durable
     }
 
     /// Requests wait for this commit: it can't wait for them.
@@ -359,16 +370,18 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                     }
                 }
                 let target = usize::from(migration.target);
+                let way = self.cursor.way;
                 let cursor = match self.control.step {
-                    Step::Retire => self.jobs[0].range.end,
+                    Step::Retire => way.last(self.jobs[0].range),
                     // A write that failed in the gap may be at the source only.
                     _ if !self.control.committing.faults.is_empty() => self.cursor.durable,
                     // What was copied after the flush began may not be durable; and a gap
                     // that was given up since is not copied any more.
-                    _ => self.control.flushed_to.min(self.cursor.copied),
+                    _ => way.sooner(self.control.flushed_to, self.cursor.copied),
                 };
                 migration.cursor = cursor;
-                if synced {
+                // Going down, all from the cursor on is true, and nobody looks at what is below.
+                if synced && way == Way::Up {
                     let stripe = self.sb.sets[target].layout.stripe();
                     self.sb.sets[target].resync = cursor.round_up(stripe);
                 }
@@ -389,7 +402,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// Whether all rows that the mover wrote so far are known to be true.
     pub(super) fn target_is_synced(&self) -> bool {
         match (&self.sb.migration, &self.map.target) {
-            (Some(m), Some(_)) => self.sb.sets[usize::from(m.target)].resync >= self.cursor.durable,
+            (Some(m), Some(_)) => {
+                self.sb.sets[usize::from(m.target)].resync >= self.cursor.settled(self.end()).end
+            }
             _ => false,
         }
     }
@@ -498,8 +513,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 self.blocked = None;
             }
             Step::Retire => {
-                let end = self.jobs[0].range.end;
+                let end = self.cursor.way.last(self.jobs[0].range);
                 self.cursor = Cursor {
+                    way: self.cursor.way,
                     durable: end,
                     copied: end,
                     window: None,
@@ -536,7 +552,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             self.emit(Intent::Resized { size: done.size });
         }
         self.emit(Intent::Changed);
-        let reuse = had_target && (self.safe < self.cursor.durable || step == Step::Retire);
+        let reuse = had_target && (self.safe != self.cursor.durable || step == Step::Retire);
         if reuse && !self.broken(Rule::I5) {
             self.control.state = State::DrainAfter;
             self.emit(Intent::Drain { who: Who::Control });
@@ -588,12 +604,18 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             }
             let mut alive = self.map.alive & !self.control.faults & !self.control.committing.faults;
             alive.remove(member);
-            let copied = self.cursor.copied;
-            let bearable = bears(&self.map.source, alive, self.end())
+            let (at_source, moved) = match self.map.target {
+                Some(_) => (
+                    self.cursor.at_source(self.end()),
+                    self.cursor.moved(self.end()),
+                ),
+                None => (Range::new(Logical::ZERO, self.end()), Range::default()),
+            };
+            let bearable = bears(&self.map.source, alive, at_source)
                 && self
                     .map
                     .target
-                    .is_none_or(|target| bears(&target, alive, copied));
+                    .is_none_or(|target| bears(&target, alive, moved));
             if bearable {
                 self.control.faults.insert(member);
             } else {
@@ -611,7 +633,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             if self.blocked.is_none() {
                 self.block(lost);
             }
-            if self.cursor.copied > self.cursor.durable && self.cursor.window.is_none() {
+            if self.cursor.copied != self.cursor.durable && self.cursor.window.is_none() {
                 // The source still holds all of the gap (I3), so it takes over.
                 self.cursor.copied = self.cursor.durable;
                 self.next = self.cursor.durable;

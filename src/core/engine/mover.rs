@@ -17,6 +17,7 @@ use crate::ondisk::{StashHeader, Superblock};
 use crate::rules::Rule;
 use crate::shape::common_row;
 use crate::text::Text;
+use crate::way::Way;
 
 impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// The least that a cursor can move: a common row of source and target.
@@ -31,26 +32,40 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         self.piece.max(row).round_down(row)
     }
 
-    /// Where the mover stops for now.
+    /// Where the mover stops for now: when whole rows of as many sectors are done as the user said.
     fn limit(&self) -> Logical {
-        let end = self.end();
-        let at = self.sb.migration.and_then(|m| m.sync_max).unwrap_or(end);
-        if at >= end {
-            end
-        } else {
-            at.round_down(self.row())
+        let (end, way) = (self.end(), self.cursor.way);
+        let max = self.sb.migration.and_then(|m| m.sync_max);
+        match max.filter(|most| *most < end) {
+            None => way.end(end),
+            Some(most) => {
+                let most = most.from_start();
+                match way {
+                    Way::Up => Logical(most.round_down(self.row()).0),
+                    Way::Down => Logical((end.from_start() - most).0)
+                        .round_up(self.row())
+                        .min(end),
+                }
+            }
         }
     }
 
     /// Everything up to `sync_max` is done.
     pub(super) fn mover_is_capped(&self) -> bool {
-        self.map.target.is_some() && self.next >= self.limit()
+        self.map.target.is_some() && !self.cursor.way.is_before(self.next, self.limit())
     }
 
     pub(super) fn move_is_complete(&self) -> bool {
         self.map.target.is_some()
             && self.cursor.window.is_none()
-            && self.cursor.copied == self.end()
+            && self.cursor.left(self.end()).is_empty()
+    }
+
+    /// What the source is still needed for: as long as a commit, and all admitted before it,
+    /// is not over, its data stay where they are (I2).
+    fn live(&self) -> Range {
+        let way = self.cursor.way;
+        way.between(self.safe, way.end(self.end()))
     }
 
     /// Starts what pieces it can.
@@ -59,16 +74,16 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             return;
         }
         // A window is alone; so is the step that ends it.
-        while self.window_job().is_none() && !self.need_commit && self.next < self.limit() {
+        while self.window_job().is_none() && !self.need_commit && !self.mover_is_capped() {
             if self.pace.wait_until(self.now).is_some() {
                 return;
             }
             let Some(job) = self.idle_job() else {
                 return;
             };
-            let start = self.next;
-            let end = Logical((start.0 + self.piece().0).min(self.limit().0));
-            let Some((kind, range)) = self.free_piece(Range::new(start, end)) else {
+            let way = self.cursor.way;
+            let to = way.step(self.next, self.piece(), self.row(), self.limit());
+            let Some((kind, range)) = self.free_piece(way.between(self.next, to)) else {
                 return;
             };
             if kind.is_alone() && job != 0 {
@@ -76,7 +91,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 unreachable!("a window beside other pieces");
             }
             self.pace.started(self.now, range.len());
-            self.next = range.end;
+            self.next = way.last(range);
             *self.job(job) = super::Job {
                 kind,
                 state: JobState::Locking,
@@ -113,9 +128,10 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// How `wanted`, or the part of it that comes first, can be moved now.
     fn free_piece(&mut self, wanted: Range) -> Option<(Kind, Range)> {
         let target = self.map.target.expect("only while migrating");
-        let live = Range::new(self.safe, self.end());
-        let row = self.row();
-        let free = |range: Range| !overwrites(&self.map.source, live, &target, range);
+        let (way, row, volume) = (self.cursor.way, self.row(), self.end());
+        let source = &self.map.source;
+        let live = self.live();
+        let free = |range: Range| !overwrites(source, live, volume, &target, range);
         let kind = if self.has_no_gap() {
             Kind::Alone
         } else {
@@ -128,37 +144,33 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             return Some((kind, wanted));
         }
         // Perhaps fewer rows are free.
-        let mut end = wanted.start;
-        while end < wanted.end {
-            let next = Logical((end.0 + row.0).min(wanted.end.0));
-            if next == wanted.end || !free(Range::new(end, next)) {
+        let (first, last) = (way.first(wanted), way.last(wanted));
+        let mut end = first;
+        while way.is_before(end, last) {
+            let next = way.step(end, row, row, last);
+            if next == last || !free(way.between(end, next)) {
                 break;
             }
             end = next;
         }
-        if end > wanted.start {
-            return Some((kind, Range::new(wanted.start, end)));
+        if end != first {
+            return Some((kind, way.between(first, end)));
         }
-        if self.cursor.copied > self.safe || !self.jobs_idle() {
+        if self.cursor.copied != self.safe || !self.jobs_idle() {
             // A commit moves `safe` on and may free it.
-            self.need_commit = self.cursor.copied > self.cursor.durable;
+            self.need_commit = self.cursor.copied != self.cursor.durable;
             return None;
         }
-        if self.safe < self.cursor.durable {
+        if self.safe != self.cursor.durable {
             return None;
         }
         // The smallest window that overwrites nothing but itself.
-        let most = Logical((wanted.start.0 + self.piece().0).min(self.end().0));
-        let mut end = wanted.start;
-        while end < most {
-            end = Logical((end.0 + row.0).min(most.0));
-            let window = Range::new(wanted.start, end);
-            if !overwrites(
-                &self.map.source,
-                Range::new(end, self.end()),
-                &target,
-                window,
-            ) {
+        let most = way.step(first, self.piece(), row, way.end(volume));
+        let mut end = first;
+        while way.is_before(end, most) {
+            end = way.step(end, row, row, most);
+            let (window, rest) = (way.between(first, end), way.between(end, way.end(volume)));
+            if !overwrites(source, rest, volume, &target, window) {
                 return Some((Kind::Window, window));
             }
         }
@@ -336,7 +348,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
         let range = self.job(job).range;
         self.cursor.window = Some(range);
-        self.next = range.end;
+        self.next = self.cursor.way.last(range);
         self.restash = true;
         self.start_control();
     }
@@ -360,12 +372,13 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
 
     /// Moves the copied cursor over all pieces that are done, in order.
     fn advance(&mut self) {
+        let way = self.cursor.way;
         while let Some(job) = self.jobs.iter().position(|job| {
             job.kind == Kind::Move
                 && job.state == JobState::Done
-                && job.range.start == self.cursor.copied
+                && way.first(job.range) == self.cursor.copied
         }) {
-            self.cursor.copied = self.jobs[job].range.end;
+            self.cursor.copied = way.last(self.jobs[job].range);
             self.jobs[job] = super::Job::default();
             // Published before the range is free: who waits for it must see the gap.
             self.emit(Intent::Publish);
@@ -450,11 +463,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         let busy = |job: &super::Job| job.kind == Kind::Move && job.state != JobState::Idle;
         if !self.jobs.iter().any(busy) {
             self.giving_up = false;
-            let window = self
-                .cursor
-                .window
-                .map_or(Logical::ZERO, |window| window.end);
-            self.next = self.cursor.copied.max(window);
+            let (way, copied) = (self.cursor.way, self.cursor.copied);
+            let window = self.cursor.window.map_or(copied, |window| way.last(window));
+            self.next = way.later(copied, window);
         }
     }
 

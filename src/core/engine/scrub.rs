@@ -49,15 +49,21 @@ impl Scrub {
 }
 
 impl<S: DerefMut<Target = Superblock>> Engine<S> {
-    /// Sectors of the volume that a set holds now, in whole rows.
-    fn scrub_end(&self, which: Which) -> Logical {
+    /// What a set holds of the volume now, in whole rows.
+    fn held(&self, which: Which) -> Range {
         let set = self.set(which);
-        let used = match which {
-            Which::Target => self.cursor.durable,
-            Which::Source => self.end(),
+        let used = match (which, &self.map.target) {
+            (Which::Target, _) => self.cursor.settled(self.end()),
+            (Which::Source, Some(_)) => self.cursor.at_source(self.end()),
+            (Which::Source, None) => Range::new(Logical::ZERO, self.end()),
         };
-        let end = used.round_up(set.layout.stripe());
-        Logical(end.0.min(set.layout.capacity().0))
+        if used.is_empty() {
+            // Not even the row that it lies in.
+            return used;
+        }
+        let stripe = set.layout.stripe();
+        let end = used.end.round_up(stripe).0.min(set.layout.capacity().0);
+        Range::new(used.start.round_down(stripe), Logical(end))
     }
 
     /// Whether copies or parity of that set can be made true now.
@@ -71,22 +77,30 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
     }
 
-    /// The resync that is due, if any.
+    /// The resync that is due, if any: of a migrating volume first what is moved already.
     fn due(&self) -> Option<Scrub> {
-        let which = if self.map.target.is_some() {
-            Which::Target
-        } else {
-            Which::Source
-        };
-        let (set, end) = (self.set(which), self.scrub_end(which));
-        let due = set.layout.level.is_redundant() && set.resync < end && self.can_resync(which);
-        due.then(|| Scrub {
+        if self.move_is_complete() {
+            // Its last step comes first.
+            return None;
+        }
+        let moved = self.map.target.and_then(|_| self.due_of(Which::Target));
+        moved.or_else(|| self.due_of(Which::Source))
+    }
+
+    fn due_of(&self, which: Which) -> Option<Scrub> {
+        let (set, held) = (self.set(which), self.held(which));
+        let redundant = set.layout.level.is_redundant();
+        if !redundant || held.is_empty() || set.resync >= held.end || !self.can_resync(which) {
+            return None;
+        }
+        let from = set.resync.max(held.start);
+        Some(Scrub {
             which,
             kind: ScrubKind::Resync,
-            progress: set.resync,
-            committed: set.resync,
-            next: set.resync,
-            end,
+            progress: from,
+            committed: from,
+            next: from,
+            end: held.end,
             ..Scrub::default()
         })
     }
@@ -103,7 +117,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         self.scrub = Some(Scrub {
             which: Which::Source,
             kind,
-            end: self.scrub_end(Which::Source),
+            end: self.held(Which::Source).end,
             ..Scrub::default()
         });
         self.emit(Intent::Changed);

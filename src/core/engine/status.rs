@@ -76,14 +76,22 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// Sectors done and in all of what `sync_action` names.
     pub fn sync_completed(&self) -> Option<(Sectors, Sectors)> {
         self.scrub_progress().or_else(|| {
-            let copied = self.cursor.copied.from_start();
-            self.is_migrating().then_some((copied, self.map.size))
+            let end = Logical(self.map.size.0);
+            let done = self.cursor.way.done(self.cursor.copied, end);
+            self.is_migrating().then_some((done, self.map.size))
         })
     }
 
-    /// The durable cursor of a migration: 0 from the moment it is taken on.
+    /// The durable cursor of a migration, from the moment it is taken on.
     pub fn migrate_position(&self) -> Option<Logical> {
-        self.is_migrating().then_some(self.cursor.durable)
+        if self.map.target.is_some() {
+            return Some(self.cursor.durable);
+        }
+        let begins = match self.control.starting {
+            true => self.before.migration,
+            false => self.sb.migration,
+        };
+        begins.map(|migration| migration.cursor)
     }
 
     /// A migration is under way, or was taken on and begins.

@@ -11,6 +11,7 @@ use crate::ondisk::{
 use crate::placement::{Extent, Set, MAX_EXTENTS};
 use crate::refusal;
 use crate::text::Refusal;
+use crate::way::Way;
 
 /// Longest common row of source and target that is moved: a piece of the mover's
 /// memory holds one (16 MiB).
@@ -81,10 +82,18 @@ pub fn begin_migration(
         ));
     }
     check_row(into, from, to)?;
+    let end = Logical(volume.0);
+    let way = way_of(&into.sets[from], &into.sets[to], end);
+    if way == Way::Down {
+        // Nothing is on it yet, and what will be is made true row by row from its end on.
+        into.sets[to].resync = Logical(layout.capacity().0);
+    }
     into.migration = Some(Migration {
         uuid: wish.uuid,
         source: from as u8,
         target: to as u8,
+        descending: way == Way::Down,
+        cursor: way.begin(end),
         ..Migration::default()
     });
     into.map_from_cursor();
@@ -272,18 +281,30 @@ fn check_row(into: &Superblock, from: usize, to: usize) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// The way on which the target overwrites what the source does not need any more: from the
+/// end where every slot holds less of the volume than before, so that its rows lie behind
+/// those they come from.
+pub fn way_of(source: &Set, target: &Set, end: Logical) -> Way {
+    Way::of(target.layout.used_below(end) > source.layout.used_below(end))
+}
+
 /// Whether some row of the target lies on what the source still needs even when
 /// all before it is done. Rows are freed faster than they are used from the
 /// first free one on, so only those before it are looked at.
 pub fn needs_stash(source: &Set, target: &Set, volume: Sectors) -> bool {
     let row = common_row(&source.layout, &target.layout);
     let end = Logical(volume.0);
+    let way = way_of(source, target, end);
+    // The lowest rows of both are nearest to each other, whichever way they are come to.
     let first = Range::new(Logical::ZERO, Logical(row.0.min(end.0)));
     let next = Range::new(first.end, Logical((first.end.0 + row.0).min(end.0)));
     [first, next]
         .into_iter()
         .filter(|piece| !piece.is_empty())
-        .any(|piece| overwrites(source, Range::new(piece.start, end), target, piece))
+        .any(|piece| {
+            let live = way.between(way.first(piece), way.end(end));
+            overwrites(source, live, end, target, piece)
+        })
 }
 
 /// Makes the target the volume's only set; the volume grows to what it holds.

@@ -2,7 +2,7 @@
 //! Reads of a set: straight from where the data lie, or from what is left of the stripe.
 
 use super::{push, slot_alive, Buf, Calc, Plan, BAND};
-use crate::geometry::{Logical, MemberMask, Sectors, SlotId};
+use crate::geometry::{Logical, MemberMask, Range, Sectors, SlotId};
 use crate::layout::Level;
 use crate::placement::{Place, Set};
 
@@ -48,8 +48,7 @@ pub fn read(set: &Set, alive: MemberMask, x: Logical, len: Sectors) -> Read {
                 .filter(|slot| *slot != spot.slot)
                 .all(|slot| slot_alive(set, alive, slot, spot.offset, run));
             // I8: from parity that is not known to be true nothing can be rebuilt.
-            let synced = (set.layout.row(x) + 1) * set.layout.stripe().0 <= set.resync.0;
-            if whole && synced {
+            if whole && set.is_synced(Range::new(x, x + run)) {
                 Read::Rebuild(run)
             } else {
                 Read::Lost(run)

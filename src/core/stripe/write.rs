@@ -239,7 +239,8 @@ pub fn plan_parity_into(
             missing = Some(index);
         }
     }
-    let synced = (piece.row + 1) * layout.stripe().0 <= set.resync.0;
+    let row_start = Logical(piece.row * layout.stripe().0);
+    let synced = set.is_synced(Range::new(row_start, row_start + layout.stripe()));
     // Transfers that each way must read.
     let modify = segments.len() + 1;
     let reconstruct: usize = (0..data)

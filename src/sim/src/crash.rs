@@ -7,7 +7,7 @@ use std::rc::Rc;
 use fastrand::Rng;
 use restripe_core::admit::{Cursor, Map, Route};
 use restripe_core::engine::Engine;
-use restripe_core::geometry::{Logical, MemberId, MemberMask, Offset, Sectors, SlotId};
+use restripe_core::geometry::{Logical, MemberId, MemberMask, Offset, Range, Sectors, SlotId};
 use restripe_core::layout::Level;
 use restripe_core::ondisk::{DecodeError, SUPERBLOCK_SECTORS, StashHeader, Superblock, UNIT};
 use restripe_core::placement::Set;
@@ -365,21 +365,24 @@ impl Reader<'_> {
     /// # Errors
     /// Where one is not.
     pub fn check_sets(&self) -> Result<(), Failure> {
-        let first = self.cursor.window.map_or(self.cursor.copied, |w| w.end);
         let size = Logical(self.map.size.0);
-        self.check_redundancy(&self.map.source, first.min(size), size)?;
-        if let Some(target) = &self.map.target {
-            self.check_redundancy(target, Logical::ZERO, self.cursor.copied)?;
-        }
+        let (way, copied) = (self.cursor.way, self.cursor.copied);
+        let Some(target) = &self.map.target else {
+            return self.check_redundancy(&self.map.source, Range::new(Logical::ZERO, size));
+        };
+        let first = self.cursor.window.map_or(copied, |w| way.last(w));
+        self.check_redundancy(&self.map.source, way.between(first, way.end(size)))?;
+        self.check_redundancy(target, self.cursor.moved(size))?;
         Ok(())
     }
 
-    /// Whether copies are alike and parity is true where the set says so, from `from` up to `held`.
-    fn check_redundancy(&self, set: &Set, from: Logical, held: Logical) -> Result<(), Failure> {
+    /// Whether copies are alike and parity is true where the set says so, of what it holds.
+    fn check_redundancy(&self, set: &Set, held: Range) -> Result<(), Failure> {
         let layout = &set.layout;
-        let end =
-            Logical(held.round_up(layout.stripe()).0.min(layout.capacity().0)).min(set.resync);
-        if from >= held || !layout.level.is_redundant() || set.missing(self.map.alive) > 0 {
+        let from = held.start;
+        let end = held.end.round_up(layout.stripe()).0;
+        let end = Logical(end.min(layout.capacity().0)).min(set.resync);
+        if held.is_empty() || !layout.level.is_redundant() || set.missing(self.map.alive) > 0 {
             return Ok(());
         }
         let offsets = if layout.level == Level::Raid1 {

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use fastrand::Rng;
 use restripe_core::footprint::overwrites;
-use restripe_core::geometry::{Logical, MemberId, Physical, Range, Sectors, SlotId};
+use restripe_core::geometry::{Logical, MemberId, Physical, Sectors, SlotId};
 use restripe_core::layout::{Layout, Level};
 use restripe_core::list::List;
 use restripe_core::ondisk::{
@@ -18,7 +18,8 @@ use restripe_core::ondisk::{
     UNIT, Uuid, member_geometry,
 };
 use restripe_core::placement::{Extent, Set};
-use restripe_core::shape::common_row;
+use restripe_core::shape::{common_row, way_of};
+use restripe_core::way::Way;
 
 use crate::disk::{Shape, Window};
 
@@ -57,6 +58,8 @@ pub struct Scenario {
     pub write_through: bool,
     /// The source's copies and parity are true at the start.
     pub synced: bool,
+    /// The way of the migration, where it is not to be the best one.
+    pub forced_way: Option<Way>,
     places: OnceCell<Vec<Places>>,
 }
 
@@ -72,7 +75,7 @@ impl std::fmt::Display for Scenario {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} sectors on {}", self.size, self.source)?;
         if let Some(target) = &self.target {
-            write!(f, " to {target}")?;
+            write!(f, " to {target}, {:?}", self.way())?;
         }
         write!(f, ", pieces of {}", self.piece)?;
         if self.write_through {
@@ -159,6 +162,7 @@ impl SetSpec {
             layout,
             extents,
             resync: Logical(layout.capacity().0),
+            true_from: Logical::ZERO,
         }
     }
 }
@@ -219,7 +223,10 @@ impl Scenario {
         let mut sb = Box::<Superblock>::default();
         sb.copy_from(now);
         let mut set = target.set();
-        set.resync = Logical::ZERO;
+        let way = self.way();
+        if way == Way::Up {
+            set.resync = Logical::ZERO;
+        }
         for member in set.members().iter() {
             let row = &mut sb.members[usize::from(member.0)];
             if !row.is_used() {
@@ -230,6 +237,8 @@ impl Scenario {
             uuid: uuid(3, number),
             source: 0,
             target: 1,
+            descending: way == Way::Down,
+            cursor: way.begin(Logical(self.size)),
             ..Migration::default()
         });
         sb.sets.push(set);
@@ -317,6 +326,7 @@ impl Scenario {
             piece,
             write_through: false,
             synced: true,
+            forced_way: None,
             places: OnceCell::new(),
         }
     }
@@ -340,25 +350,23 @@ impl Scenario {
         // Nothing that a resync would have to make true first is relied on.
         source.resync = Logical::ZERO;
         let (row, longest) = (common_row(&source.layout, &target.layout), self.longest());
-        let volume = Logical(self.size);
-        let clear = |live: Logical, start: Logical, end: Logical| {
-            !overwrites(
-                &source,
-                Range::new(live, volume),
-                &target,
-                Range::new(start, end),
-            )
+        let (way, volume) = (self.way(), Logical(self.size));
+        let last = way.end(volume);
+        let clear = |live: Logical, from: Logical, to: Logical| {
+            let (live, piece) = (way.between(live, last), way.between(from, to));
+            !overwrites(&source, live, volume, &target, piece)
         };
-        let mut at = Logical::ZERO;
-        while at < volume {
-            let next = (at + row).min(volume);
+        let mut at = way.begin(volume);
+        while at != last {
+            let next = way.step(at, row, row, last);
             if !clear(at, at, next) {
+                let most = way.step(at, longest, row, last);
                 let mut end = next;
                 while !clear(end, at, end) {
-                    if end == volume || end + row > at + longest {
+                    if end == most {
                         return false;
                     }
-                    end = (end + row).min(volume);
+                    end = way.step(end, row, row, most);
                 }
                 at = end;
                 continue;
@@ -366,6 +374,19 @@ impl Scenario {
             at = next;
         }
         true
+    }
+
+    /// The way that the migration goes.
+    pub fn way(&self) -> Way {
+        let chosen = || {
+            let target = self.target.as_ref()?;
+            Some(way_of(
+                &self.source.set(),
+                &target.set(),
+                Logical(self.size),
+            ))
+        };
+        self.forced_way.or_else(chosen).unwrap_or_default()
     }
 
     /// Any volume that can be.
@@ -391,7 +412,10 @@ impl Scenario {
                 .flat_map(|s| &s.extents)
                 .all(|(start, len)| start + len <= DATA_LEN);
             let piece = *rng.choice(&[1, 8, 16, 24, 64, 1024]).unwrap_or(&8);
-            let scenario = Scenario::new(members, size, source, target, piece);
+            let mut scenario = Scenario::new(members, size, source, target, piece);
+            if rng.u8(..4) == 0 {
+                scenario.forced_way = Some(Way::of(rng.bool()));
+            }
             if fits && scenario.can_migrate() {
                 break scenario;
             }

@@ -3,6 +3,7 @@
 //! and new places that matters.
 
 use restripe_core::layout::Level;
+use restripe_core::way::Way;
 
 use crate::scenario::{Scenario, SetSpec};
 
@@ -58,6 +59,33 @@ pub fn windows() -> Vec<Scenario> {
     let target = SetSpec::new(Level::Raid5, 8, &[2, 0, 1], 0, size, 0);
     all.push(Scenario::new(3, size, source, Some(target), 8));
     all.retain(Scenario::can_migrate);
+    all
+}
+
+/// Onto fewer slots' worth of data, from the volume's end to its start: each of `shapes` is a
+/// level and number of members, of which a smaller set keeps the first ones.
+pub fn shrinks() -> Vec<Scenario> {
+    let size = 61;
+    let shapes = [
+        (Level::Raid0, 2, Level::Linear, 1),
+        (Level::Raid0, 3, Level::Raid0, 2),
+        (Level::Raid0, 4, Level::Raid1, 2),
+        (Level::Raid0, 3, Level::Raid5, 3),
+        (Level::Raid5, 3, Level::Linear, 1),
+        (Level::Raid5, 4, Level::Raid5, 3),
+        (Level::Raid5, 3, Level::Raid1, 3),
+        (Level::Raid5, 4, Level::Raid0, 2),
+    ];
+    let mut all = Vec::new();
+    for (from, many, to, few) in shapes {
+        for chunk in [8, 16] {
+            let order: Vec<u8> = (0..many).collect();
+            let source = SetSpec::new(from, 8, &order, 0, size, 1);
+            let target = SetSpec::new(to, chunk, &order[..few], 0, size, 0);
+            all.push(Scenario::new(many, size, source, Some(target), 8));
+        }
+    }
+    all.retain(|scenario| scenario.can_migrate() && scenario.way() == Way::Down);
     all
 }
 

@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Crash states by the hundred thousand; nothing may be lost in any of them.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use restripe_core::rules::Rules;
 use restripe_sim::run::{Effort, Runner, Tally};
 use restripe_sim::scenario::Scenario;
 use restripe_sim::small;
+use restripe_sim::world::Trace;
+
+/// Steps before a failure that are shown.
+const STEPS: usize = 150;
 
 /// Every step of every schedule, all subsets of what was not flushed where they are at most 32.
 const EVERY_STEP: Effort = Effort {
@@ -16,13 +22,29 @@ const EVERY_STEP: Effort = Effort {
     faults: false,
 };
 
+/// A failure with the steps that led to it.
+fn story(scenario: &Scenario, effort: Effort, seed: u64, failure: &str) -> String {
+    let mut again = Runner::new(scenario.clone(), effort, seed, Rules::default());
+    let trace = Trace::default();
+    again.trace = Some(trace.clone());
+    let again = catch_unwind(AssertUnwindSafe(|| again.run()));
+    let same = again.is_ok_and(|result| result.is_err_and(|why| why == failure));
+    let steps = trace.borrow();
+    let last = &steps[steps.len().saturating_sub(STEPS)..];
+    let again = if same { "" } else { " (not the second time)" };
+    format!(
+        "{}\n{scenario}, seed {seed}{again}: {failure}",
+        last.join("\n")
+    )
+}
+
 fn try_all(what: &str, scenarios: &[Scenario], effort: Effort, seeds: u64, least: u64) {
     let mut tally = Tally::default();
     for scenario in scenarios {
         for seed in 0..seeds {
             let mut runner = Runner::new(scenario.clone(), effort, seed, Rules::default());
             if let Err(failure) = runner.run() {
-                panic!("{scenario}, seed {seed}: {failure}");
+                panic!("{}", story(scenario, effort, seed, &failure));
             }
             tally.add(&runner.tally);
         }
@@ -49,6 +71,11 @@ fn through_the_stash() {
 }
 
 #[test]
+fn shrinking() {
+    try_all("shrink", &small::shrinks(), EVERY_STEP, 3, 100_000);
+}
+
+#[test]
 fn at_rest() {
     try_all("at rest", &small::at_rest(), EVERY_STEP, 3, 20_000);
 }
@@ -65,6 +92,7 @@ fn crashes_in_recovery() {
     };
     let mut all = small::windows();
     all.extend(small::growths());
+    all.extend(small::shrinks());
     try_all("nested", &all, effort, 3, 10_000);
 }
 
@@ -78,6 +106,7 @@ fn members_fail() {
         ..EVERY_STEP
     };
     let mut all = small::growths();
+    all.extend(small::shrinks());
     all.extend(small::at_rest());
     try_all("faults", &all, effort, 4, 10_000);
 }

@@ -23,9 +23,27 @@ fn growing_frees_what_it_uses() {
     let one = set(layout(Level::Linear, 1, 1, 96), &[0], 0);
     let three = set(layout(Level::Raid5, 8, 3, 48), &[0, 1, 2], 0);
     let live = |from| range(from, 96);
-    assert!(!overwrites(&one, live(0), &three, range(0, 16)));
-    assert!(overwrites(&one, live(0), &three, range(16, 32)));
-    assert!(!overwrites(&one, live(16), &three, range(16, 32)));
+    assert!(!overwrites(
+        &one,
+        live(0),
+        Logical(96),
+        &three,
+        range(0, 16)
+    ));
+    assert!(overwrites(
+        &one,
+        live(0),
+        Logical(96),
+        &three,
+        range(16, 32)
+    ));
+    assert!(!overwrites(
+        &one,
+        live(16),
+        Logical(96),
+        &three,
+        range(16, 32)
+    ));
     let end = Logical(96);
     assert!(is_in_place(
         &one,
@@ -50,8 +68,20 @@ fn growing_frees_what_it_uses() {
 fn another_slot_needs_a_window() {
     let one = set(layout(Level::Linear, 1, 1, 96), &[0], 0);
     let two = set(layout(Level::Raid0, 8, 2, 48), &[1, 0], 0);
-    assert!(overwrites(&one, range(0, 96), &two, range(0, 16)));
-    assert!(!overwrites(&one, range(16, 96), &two, range(0, 16)));
+    assert!(overwrites(
+        &one,
+        range(0, 96),
+        Logical(96),
+        &two,
+        range(0, 16)
+    ));
+    assert!(!overwrites(
+        &one,
+        range(16, 96),
+        Logical(96),
+        &two,
+        range(0, 16)
+    ));
 }
 
 /// What lies behind the volume's end has to be written, even on a chunk that is in its place.
@@ -76,7 +106,13 @@ fn padding_is_never_in_its_place() {
         at,
         Sectors(8)
     ));
-    assert!(!overwrites(&one, range(0, 7), &two, range(0, 7)));
+    assert!(!overwrites(
+        &one,
+        range(0, 7),
+        Logical(7),
+        &two,
+        range(0, 7)
+    ));
 }
 
 /// A leg of a mirror that is not synced is not the truth, although it is one of the copies.
@@ -186,10 +222,10 @@ proptest! {
             }
         });
         if hit {
-            prop_assert!(overwrites(&source, live, &target, piece));
+            prop_assert!(overwrites(&source, live, Logical(end), &target, piece));
         }
         if needed.is_empty() {
-            prop_assert!(!overwrites(&source, live, &target, piece));
+            prop_assert!(!overwrites(&source, live, Logical(end), &target, piece));
         }
     }
 }

@@ -25,5 +25,6 @@ pub fn set(layout: Layout, members: &[u8], start: u64) -> Set {
         layout,
         extents,
         resync: Logical(layout.capacity().0),
+        true_from: Logical::ZERO,
     }
 }

@@ -110,10 +110,12 @@ fn read_all(
             x = from_window(volume, rq, Range::new(x, end))?;
             continue;
         }
-        let durable = view.cursor().durable;
-        let in_gap = route == Route::Target && x >= durable;
-        if route == Route::Target && !in_gap {
-            end = end.min(durable);
+        let gap = view.cursor().gap();
+        let in_gap = route == Route::Target && gap.contains(x);
+        if in_gap {
+            end = end.min(gap.end);
+        } else if route == Route::Target && x < gap.start {
+            end = end.min(gap.start);
         }
         let to = x - range.start;
         let run = match from_set(volume, view, view.set(route), rq, (x, end - x, to), avoid) {
