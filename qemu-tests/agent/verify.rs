@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, ensure};
 use qemu_tests::stamp::Demand;
-use qemu_tests::wire::VerifySpec;
+use qemu_tests::wire::{FAULTS, VerifySpec};
 
 use crate::Outcome;
 use crate::direct::{self, Pages};
@@ -30,13 +30,14 @@ pub fn run(spec: &VerifySpec) -> Outcome {
     let file = direct::open(&region.path)?;
     let batch = (READ / block_size).max(1);
     let mut buffer = Pages::new((batch * block_size) as usize);
-    let (mut faults, mut told) = (0_u64, Vec::new());
+    let (mut faults, mut told, mut crc) = (0_u64, Vec::new(), 0);
     for first in (0..region.blocks).step_by(batch as usize) {
         let count = batch.min(region.blocks - first);
         let bytes = &mut buffer[..(count * block_size) as usize];
         let at = region.start + first * block_size;
         file.read_exact_at(bytes, at)
             .with_context(|| format!("read {} at byte {at}", region.path))?;
+        crc = crc32c::crc32c_append(crc, bytes);
         for (block, bytes) in (first..).zip(bytes.chunks_exact(block_size as usize)) {
             let demand = Demand {
                 run: region.run,
@@ -57,14 +58,14 @@ pub fn run(spec: &VerifySpec) -> Outcome {
         return Ok((
             0,
             format!(
-                "{} blocks are right, {} of them acknowledged",
+                "{} blocks are right, {} of them acknowledged; crc32c {crc:08x}",
                 region.blocks,
                 floors.len()
             ),
         ));
     }
     Ok((
-        1,
+        FAULTS,
         format!(
             "{faults} of {} blocks are wrong:\n{}",
             region.blocks,

@@ -33,8 +33,8 @@ struct State {
     in_flight: InFlight,
     /// Acknowledged, not yet reported.
     unreported: Vec<Ack>,
-    /// Acknowledgements in all, reported or not.
-    acks: u64,
+    /// Acknowledgements and sights in all, reported or not.
+    told: u64,
     /// Random writes begun.
     writes: u64,
     /// The writers have ended.
@@ -65,7 +65,7 @@ pub fn run(job: JobId, spec: WriterSpec, port: Port, stop: Stop) -> Outcome {
         state: Mutex::new(State {
             in_flight: InFlight::new(spec.first_sequence),
             unreported: Vec::new(),
-            acks: 0,
+            told: 0,
             writes: 0,
             over: false,
         }),
@@ -192,7 +192,7 @@ impl Writer {
         {
             let mut state = self.lock();
             let acks = state.in_flight.acknowledge(issue);
-            state.acks += acks.len() as u64;
+            state.told += acks.len() as u64;
             state.unreported.extend(acks);
             self.report(&mut state)?;
         }
@@ -210,13 +210,13 @@ impl Writer {
     }
 
     fn flush(&self) -> Result<()> {
-        let acks_before = self.lock().acks;
+        let before = self.lock().told;
         self.file
             .sync_data()
             .with_context(|| format!("flush {}", self.spec.region.path))?;
         self.port.send(&Reply::Flushed {
             job: self.job,
-            acks_before,
+            before,
         })
     }
 
@@ -241,13 +241,43 @@ impl Writer {
         }
     }
 
+    /// Tells what a read has shown to be newer than what was acknowledged.
+    fn see(&self, block: u64, bytes: &[u8], oldest: Option<u64>) -> Result<()> {
+        let Some(found) = stamp::oldest(bytes, self.spec.region.run, block) else {
+            return Ok(());
+        };
+        let floor = oldest.map_or(found, |oldest| found.min(oldest));
+        let mut state = self.lock();
+        if state
+            .in_flight
+            .floor(block)
+            .is_some_and(|known| known >= floor)
+        {
+            return Ok(());
+        }
+        state.told += 1;
+        // Under the lock, as with acknowledgements.
+        self.port.send(&Reply::Seen {
+            job: self.job,
+            seen: vec![Ack { block, floor }],
+        })
+    }
+
     fn read_randomly(&self, thread: u32) -> Result<()> {
         let mut random = self.random(u32::from(u16::MAX) - thread);
         let block_size = self.spec.region.block_size as usize;
         let mut buffer = Pages::new(block_size);
         while !self.over() && !self.lock().over {
-            let block = random.u64(0..self.spec.region.blocks);
-            let floor = self.lock().in_flight.floor(block);
+            let (block, floor, oldest) = {
+                let writes = &self.lock().in_flight;
+                // As often as not one that is being written: what is seen of it must not be taken back.
+                let busy = random
+                    .bool()
+                    .then(|| writes.busy(|blocks| random.usize(..blocks)))
+                    .flatten();
+                let block = busy.unwrap_or_else(|| random.u64(0..self.spec.region.blocks));
+                (block, writes.floor(block), writes.oldest_under_way(block))
+            };
             let at = self.spec.region.start + block * block_size as u64;
             self.file.read_exact_at(&mut buffer, at).with_context(|| {
                 format!("read a block of {} at byte {at}", self.spec.region.path)
@@ -265,6 +295,7 @@ impl Writer {
                 .check(&buffer)
                 .map_err(|fault| anyhow!("a live read was wrong: {fault}"))?;
             self.reads.fetch_add(1, Ordering::Relaxed);
+            self.see(block, &buffer, oldest)?;
         }
         Ok(())
     }

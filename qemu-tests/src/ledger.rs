@@ -76,6 +76,24 @@ impl InFlight {
         acks
     }
 
+    /// A block that a write is under way to, if there is one; `pick` chooses among so many.
+    pub fn busy(&self, pick: impl FnOnce(usize) -> usize) -> Option<u64> {
+        let blocks = self.under_way.len();
+        (blocks > 0).then(|| {
+            *self
+                .under_way
+                .keys()
+                .nth(pick(blocks))
+                .expect("one of them")
+        })
+    }
+
+    /// The oldest sequence number that a read of `block` which begins now leaves possible, should it find what is newest:
+    /// older ones have ended already and can't come after it.
+    pub fn oldest_under_way(&self, block: u64) -> Option<u64> {
+        self.under_way.get(&block).map(|beside| beside[0])
+    }
+
     /// The oldest sequence number that `block` may hold, if anything was acknowledged for it.
     pub fn floor(&self, block: u64) -> Option<u64> {
         self.floors.get(&block).copied()
@@ -87,9 +105,9 @@ impl InFlight {
 pub struct Ledger {
     acknowledged: BTreeMap<u64, u64>,
     flushed: BTreeMap<u64, u64>,
-    /// Acknowledgements not yet known to be flushed, in order.
+    /// What was acknowledged or seen and is not yet known to be flushed, in order.
     pending: VecDeque<Ack>,
-    /// Acknowledgements that left `pending`.
+    /// So many left `pending`.
     settled: u64,
 }
 
@@ -101,9 +119,14 @@ impl Ledger {
         }
     }
 
-    /// A flush is done that was issued after the first `acks_before` acknowledgements of this session of the writer.
-    pub fn flush(&mut self, acks_before: u64) {
-        while self.settled < acks_before {
+    /// Blocks were read that held these or newer. Only once that is flushed must it stay.
+    pub fn see(&mut self, seen: &[Ack]) {
+        self.pending.extend(seen);
+    }
+
+    /// A flush is done that was issued after the first `before` acknowledgements and sights of this session of the writer.
+    pub fn flush(&mut self, before: u64) {
+        while self.settled < before {
             let Some(ack) = self.pending.pop_front() else {
                 break;
             };

@@ -126,6 +126,7 @@ fn read_all(from: impl Read, jobs: &Jobs) {
             | Reply::Stderr { job, .. }
             | Reply::Value { job, .. }
             | Reply::Acks { job, .. }
+            | Reply::Seen { job, .. }
             | Reply::Flushed { job, .. } => (job, false),
         };
         let mut jobs = lock(jobs);

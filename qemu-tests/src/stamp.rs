@@ -62,6 +62,18 @@ pub fn read(sector: &[u8], run: u64, block: u64, index: u32) -> Sector {
     }
 }
 
+/// The oldest sequence number in a block, if all of it is stamps of this run for this block.
+pub fn oldest(bytes: &[u8], run: u64, block: u64) -> Option<u64> {
+    let sequences = bytes.chunks_exact(SECTOR).enumerate();
+    let sequences = sequences.map(
+        |(index, sector)| match read(sector, run, block, index as u32) {
+            Sector::Sequence(sequence) => Some(sequence),
+            _ => None,
+        },
+    );
+    sequences.collect::<Option<Vec<_>>>()?.into_iter().min()
+}
+
 /// What must hold for a block's content.
 #[derive(Debug, Clone, Copy)]
 pub struct Demand {

@@ -290,6 +290,7 @@ impl Gathered {
             Reply::Ready { .. }
             | Reply::Value { .. }
             | Reply::Acks { .. }
+            | Reply::Seen { .. }
             | Reply::Flushed { .. }
             | Reply::Done { .. } => {}
         }

@@ -86,10 +86,15 @@ pub enum Reply {
         job: JobId,
         acks: Vec<Ack>,
     },
-    /// A flush was acknowledged that was issued after `acks_before` acknowledgements in all.
+    /// Blocks that were read and held this or something newer, where that says more than `Acks` did.
+    Seen {
+        job: JobId,
+        seen: Vec<Ack>,
+    },
+    /// A flush was acknowledged that was issued after `before` of all `Acks` and `Seen`.
     Flushed {
         job: JobId,
-        acks_before: u64,
+        before: u64,
     },
     /// The job is over. `status` is an exit status, 128 + n for signal n; `text` says what went wrong or was found.
     Done {
@@ -141,6 +146,10 @@ pub struct Ack {
     pub block: u64,
     pub floor: u64,
 }
+
+/// Status of a check that could be made and found blocks wrong; the words say which. Where none is, they hold a crc32c
+/// over all that was read, so that two checks without writes between them must say the same.
+pub const FAULTS: i32 = 2;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct VerifySpec {
@@ -222,7 +231,7 @@ mod tests {
                 &mut bytes,
                 &Reply::Flushed {
                     job,
-                    acks_before: u64::MAX - u64::from(job),
+                    before: u64::MAX - u64::from(job),
                 },
             )
             .unwrap();
@@ -230,8 +239,8 @@ mod tests {
         let mut from = bytes.as_slice();
         for want in 0..3 {
             match receive(&mut from).unwrap() {
-                Some(Reply::Flushed { job, acks_before }) => {
-                    assert_eq!((job, acks_before), (want, u64::MAX - u64::from(want)));
+                Some(Reply::Flushed { job, before }) => {
+                    assert_eq!((job, before), (want, u64::MAX - u64::from(want)));
                 }
                 other => panic!("got {other:?}"),
             }

@@ -132,7 +132,8 @@ impl AckWriter {
                 self.acks += acks.len() as u64;
                 self.ledger.acknowledge(&acks);
             }
-            Reply::Flushed { acks_before, .. } => self.ledger.flush(acks_before),
+            Reply::Seen { seen, .. } => self.ledger.see(&seen),
+            Reply::Flushed { before, .. } => self.ledger.flush(before),
             Reply::Done { status, text, .. } => self.ended = Some((status, text)),
             Reply::Ready { .. }
             | Reply::Stdout { .. }
