@@ -7,7 +7,7 @@ target = $(or $(CARGO_TARGET_DIR),target)
 run = $(CARGO) run $(if $(wildcard $(target)/release/restripe-scripts),--quiet) --release -p
 scripts = $(run) restripe-scripts --
 
-.PHONY: all module setup demo test sim bench lint clean help bootstrap
+.PHONY: all module setup demo test sim crash bench lint clean help bootstrap
 .DEFAULT_GOAL := all
 
 all: module
@@ -17,6 +17,7 @@ help:
 	@echo 'make demo           a disk with files becomes a RAID5 over three, in a VM, with the power cut on the way'
 	@echo 'make test           host tests and VM scenarios; the last line is the sum'
 	@echo 'make sim            crash enumeration (SEED=, SECONDS=)'
+	@echo 'make crash         power cuts with lost caches, each looked at by a VM of its own (CUTS=, SEED=, CASE=, JOBS=)'
 	@echo 'make bench          side by side with md in the same VM'
 	@echo 'make lint           rustfmt and clippy, no warnings'
 	@echo 'make setup          only fetch and build what the others need'
@@ -36,6 +37,10 @@ setup: bootstrap
 demo bench: bootstrap
 	@$(scripts) packages
 	@$(run) qemu-tests --bin qemu-tests -- $@
+
+crash: bootstrap
+	@$(scripts) packages
+	@$(run) qemu-tests --bin qemu-tests -- crash $(CASE)
 
 test: bootstrap
 	@$(scripts) test

@@ -16,6 +16,7 @@ scenarios! {
     bad_input
     control_files
     control_fuzz
+    crash_cuts
     check_finds
     degraded
     harness_boot

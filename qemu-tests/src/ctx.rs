@@ -86,6 +86,26 @@ impl Ctx {
         Disk::copy_of(content, &self.image(name), size)
     }
 
+    /// Where a server of disks may listen.
+    pub fn socket(&self) -> PathBuf {
+        self.dir.join("nbd")
+    }
+
+    /// A context for a part of the work, with a folder below this one's.
+    pub fn part(&self, name: &str) -> Result<Self> {
+        Self::new(&self.bench, self.seed, &self.dir.join(name))
+    }
+
+    /// Removes the folder, once nothing in it is of use any more.
+    pub fn remove(self) -> Result<()> {
+        fs::remove_dir_all(&self.dir).with_context(|| format!("remove {}", self.dir.display()))
+    }
+
+    /// Its disks and logs.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     fn image(&self, name: &str) -> PathBuf {
         self.dir.join(format!("{name}.img"))
     }

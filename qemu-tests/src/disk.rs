@@ -1,15 +1,21 @@
-//! A VM's disk: a sparse raw file that outlives the VM.
+//! A VM's disk, which outlives the VM: a sparse raw file, or an export of a server that logs what comes to it.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+
+#[derive(Debug, Clone)]
+enum Backing {
+    File(PathBuf),
+    Nbd { socket: PathBuf, export: String },
+}
 
 #[derive(Debug, Clone)]
 pub struct Disk {
-    pub image: PathBuf,
+    backing: Backing,
     /// What the guest sees as the disk's serial number, at most 20 characters.
     pub serial: String,
     /// Bytes.
@@ -28,7 +34,7 @@ impl Disk {
         let file = File::create(image).with_context(|| format!("make {}", image.display()))?;
         file.set_len(size)
             .with_context(|| format!("make {} {size} bytes long", image.display()))?;
-        Ok(Self::of(image))
+        Ok(Self::file(image))
     }
 
     /// A disk that starts as a copy of `content`, and is `size` bytes long.
@@ -50,15 +56,28 @@ impl Disk {
             .with_context(|| format!("open {}", image.display()))?;
         file.set_len(size)
             .with_context(|| format!("make {} {size} bytes long", image.display()))?;
-        Ok(Self::of(image))
+        Ok(Self::file(image))
     }
 
-    fn of(image: &Path) -> Self {
+    /// A disk that an NBD server offers at a Unix socket.
+    pub fn served(socket: &Path, export: &str) -> Self {
+        let backing = Backing::Nbd {
+            socket: socket.to_owned(),
+            export: export.to_owned(),
+        };
+        Self::of(backing, format!("nbd{export}"))
+    }
+
+    fn file(image: &Path) -> Self {
         let serial = image.file_stem().map_or_else(String::new, |stem| {
             stem.to_string_lossy().chars().take(20).collect()
         });
+        Self::of(Backing::File(image.to_owned()), serial)
+    }
+
+    fn of(backing: Backing, serial: String) -> Self {
         Self {
-            image: image.to_owned(),
+            backing,
             serial,
             logical_block: 512,
             bps: 0,
@@ -85,39 +104,50 @@ impl Disk {
         self
     }
 
+    fn image(&self) -> Result<&Path> {
+        match &self.backing {
+            Backing::File(image) => Ok(image),
+            Backing::Nbd { .. } => bail!("the disk {} is served and is no file", self.serial),
+        }
+    }
+
     /// The whole content, to be compared; for small disks.
     pub fn bytes(&self) -> Result<Vec<u8>> {
-        fs::read(&self.image).with_context(|| format!("read {}", self.image.display()))
+        let image = self.image()?;
+        fs::read(image).with_context(|| format!("read {}", image.display()))
     }
 
     /// Bytes in the disk.
     pub fn size(&self) -> Result<u64> {
-        Ok(fs::metadata(&self.image)
-            .with_context(|| format!("look at {}", self.image.display()))?
+        let image = self.image()?;
+        Ok(fs::metadata(image)
+            .with_context(|| format!("look at {}", image.display()))?
             .len())
     }
 
     /// Overwrites a part, as only a broken disk does. The VM must be off.
     pub fn corrupt(&self, at: u64, bytes: &[u8]) -> Result<()> {
+        let image = self.image()?;
         let file = File::options()
             .write(true)
-            .open(&self.image)
-            .with_context(|| format!("open {}", self.image.display()))?;
+            .open(image)
+            .with_context(|| format!("open {}", image.display()))?;
         file.write_all_at(bytes, at)
-            .with_context(|| format!("write {} at byte {at}", self.image.display()))
+            .with_context(|| format!("write {} at byte {at}", image.display()))
     }
 
-    /// QEMU's words for it. The content is in the host's page cache, which survives a killed QEMU, so the host's
-    /// disk need not be waited for.
+    /// QEMU's words for it. The content of a file is in the host's page cache, which survives a killed QEMU, so the host's
+    /// disk need not be waited for. To a server goes every request as the guest's driver issued it, flushes too.
     pub fn options(&self, index: usize) -> Result<[String; 4]> {
-        let path = self.image.to_str().context("a disk's path is no UTF-8")?;
-        ensure!(
-            !path.contains(','),
-            "QEMU takes no comma in a disk's path: {path}"
-        );
         let unmap = if self.discard { "unmap" } else { "ignore" };
-        let mut drive =
-            format!("if=none,id=disk{index},format=raw,cache=unsafe,discard={unmap},file={path}");
+        let mut drive = format!("if=none,id=disk{index},format=raw,discard={unmap},");
+        drive += &match &self.backing {
+            Backing::File(image) => format!("cache=unsafe,file={}", plain(image)?),
+            Backing::Nbd { socket, export } => format!(
+                "cache=none,file.driver=nbd,file.server.type=unix,file.server.path={},file.export={export}",
+                plain(socket)?
+            ),
+        };
         if self.bps > 0 {
             drive += &format!(",throttling.bps-total={}", self.bps);
         }
@@ -125,14 +155,28 @@ impl Disk {
             drive += &format!(",throttling.iops-total={}", self.iops);
         }
         let (block, onoff) = (self.logical_block, if self.discard { "on" } else { "off" });
+        let merging = match self.backing {
+            Backing::File(_) => "on",
+            Backing::Nbd { .. } => "off",
+        };
         let device = format!(
             "virtio-blk-pci,drive=disk{index},serial={},logical_block_size={block},physical_block_size={},\
-             discard={onoff},write-zeroes={onoff}",
+             discard={onoff},write-zeroes={onoff},request-merging={merging}",
             self.serial,
             block.max(4096)
         );
         Ok(["-drive".into(), drive, "-device".into(), device])
     }
+}
+
+/// A path that QEMU's options can hold.
+fn plain(path: &Path) -> Result<&str> {
+    let text = path.to_str().context("a disk's path is no UTF-8")?;
+    ensure!(
+        !text.contains(','),
+        "QEMU takes no comma in a disk's path: {text}"
+    );
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -171,5 +215,17 @@ mod tests {
             "{words}"
         );
         assert!(words.contains("logical_block_size=4096"), "{words}");
+    }
+
+    #[test]
+    fn a_served_disk_is_attached_and_is_no_file() {
+        let disk = Disk::served(Path::new("/run/socket"), "3");
+        let words = disk.options(3).unwrap().join(" ");
+        assert!(
+            words.contains("file.server.path=/run/socket,file.export=3")
+                && words.contains("request-merging=off"),
+            "{words}"
+        );
+        assert!(disk.bytes().is_err() && disk.corrupt(0, b"!").is_err());
     }
 }

@@ -17,6 +17,7 @@ host_modules! {
     cache
     console
     content
+    crash
     ctx
     demo
     disk
@@ -25,6 +26,7 @@ host_modules! {
     kernel
     leaks
     link
+    nbd
     qemu
     restripe
     runner

@@ -1,9 +1,11 @@
 //! `qemu-tests test [filter]` runs the scenarios, `qemu-tests demo` shows the main job,
-//! `qemu-tests bench [filter]` measures, `qemu-tests list` names the scenarios.
+//! `qemu-tests bench [filter]` measures, `qemu-tests crash [filter]` cuts the power of disks with caches,
+//! `qemu-tests list` names the scenarios.
 
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use qemu_tests::crash;
 use qemu_tests::ctx::Bench;
 use qemu_tests::demo;
 use qemu_tests::kernel;
@@ -14,9 +16,10 @@ mod bench;
 #[path = "../scenarios/mod.rs"]
 mod scenarios;
 
-const USAGE: &str = "usage: qemu-tests test [filter] | list | demo | bench [filter]
+const USAGE: &str = "usage: qemu-tests test [filter] | list | demo | bench [filter] | crash [filter]
   SEED=n    replays a run's choices        FLAVOUR=lean  scenarios on the quick kernel
-  JOBS=n    scenarios side by side         KEEP=1        keeps disks and logs";
+  JOBS=n    scenarios side by side         KEEP=1        keeps disks and logs
+  CUTS=n    cuts of each case of crash     REPLAY=file   takes a cut of a log that crash has kept (with CUT=n)";
 
 fn main() -> ExitCode {
     match work() {
@@ -45,6 +48,8 @@ fn work() -> Result<bool> {
         ["demo"] => demo::run(),
         ["bench"] => bench::run(""),
         ["bench", filter] => bench::run(filter),
+        ["crash"] => crash::run::run(""),
+        ["crash", filter] => crash::run::run(filter),
         ["list"] => {
             for scenario in scenarios::ALL {
                 println!("{}", scenario.name);

@@ -128,7 +128,7 @@ fn words(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 /// Each scenario has its own numbers, the same whether it runs alone or with others.
-fn own_seed(seed: u64, name: &str) -> u64 {
+pub fn own_seed(seed: u64, name: &str) -> u64 {
     let digest = cache::key([seed.to_le_bytes().as_slice(), name.as_bytes()]);
     u64::from_str_radix(&digest[..16], 16).expect("a digest is hexadecimal")
 }
@@ -138,7 +138,8 @@ pub fn seed() -> Result<u64> {
     Ok(number("SEED")?.unwrap_or_else(|| fastrand::u64(1..1 << 32)))
 }
 
-fn number(name: &str) -> Result<Option<u64>> {
+/// A number from the environment.
+pub fn number(name: &str) -> Result<Option<u64>> {
     match env::var(name) {
         Ok(text) => text
             .parse()

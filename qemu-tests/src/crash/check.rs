@@ -1,0 +1,64 @@
+//! A fresh VM looks at what a cut has left.
+
+use anyhow::{Context, Result, bail};
+
+use super::case::Case;
+use super::cut::Cut;
+use super::record::Recording;
+use crate::ctx::Ctx;
+use crate::nbd::server::Server;
+use crate::vm::Vm;
+use crate::wire::{FAULTS, Request, VerifySpec};
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Kept,
+    /// Acknowledged blocks are not there; in words, which.
+    Lost(String),
+}
+
+/// Tells whether all that had been acknowledged at the cut is there, at once and once the volume has come to rest. An error
+/// is anything else that went wrong, such as a volume that does not assemble.
+pub fn check(ctx: &mut Ctx, recording: &Recording, cut: &Cut) -> Result<Verdict> {
+    let case = recording.case()?;
+    let mut images = cut.remains(&recording.log).images;
+    images.truncate(case.present());
+    let server = Server::start(&ctx.socket(), images)?;
+    let vm = ctx.boot(&server.disks())?;
+    let verdict = look(&vm, case, recording, cut);
+    vm.power_cut()?;
+    let verdict = verdict?;
+    let splats = ctx.splats();
+    if !splats.is_empty() {
+        bail!("the kernel log holds trouble:\n{}", splats.join("\n"));
+    }
+    Ok(verdict)
+}
+
+fn look(vm: &Vm, case: &Case, recording: &Recording, cut: &Cut) -> Result<Verdict> {
+    vm.carry_out(case.assemble)?;
+    let mut readings = Vec::new();
+    for (when, steps) in [("at once", [].as_slice()), ("at rest", case.rest)] {
+        vm.carry_out(steps).context("come to rest")?;
+        let spec = VerifySpec {
+            region: recording.region.clone(),
+            floors: cut.demands(&recording.log),
+            // What was not flushed tears at sectors, and blocks have eight.
+            mixed_allowed: true,
+        };
+        let done = vm.finish(|job| Request::Verify { job, spec })?;
+        match done.status {
+            0 => readings.push(done.note),
+            FAULTS => return Ok(Verdict::Lost(format!("{when} {}", done.note))),
+            _ => bail!("reading {when}: {}", done.note),
+        }
+    }
+    if readings[0] != readings[1] {
+        let words = readings.join(", at rest ");
+        return Ok(Verdict::Lost(format!(
+            "what was read has changed with nothing written: at once {words}"
+        )));
+    }
+    Ok(Verdict::Kept)
+}

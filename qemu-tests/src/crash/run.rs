@@ -1,0 +1,183 @@
+//! `make crash`: every case recorded, cut many times, each cut looked at by a VM of its own.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use restripe_scripts::kernel::Flavour;
+
+use super::case::{self, Case};
+use super::check::{Verdict, check};
+use super::cut::{self, Cut};
+use super::record::Recording;
+use super::report::{Bar, Row, table};
+use crate::ctx::{Bench, Ctx};
+use crate::runner::{self, Runs};
+
+/// Random points of each case, beside every flush, if `CUTS` does not say how many cuts in all.
+const RANDOM: usize = 200;
+/// As many cuts that failed are told.
+const TELL: usize = 5;
+
+/// Where the logs of cases that failed are kept.
+const KEPT: &str = "target/crash";
+
+/// Runs the cases whose names hold `filter`; true if none lost what it must keep.
+pub fn run(filter: &str) -> Result<bool> {
+    let bench = Bench::set_up(Flavour::Lean)?;
+    let runs = Runs::new()?;
+    let done = match env::var_os("REPLAY") {
+        Some(path) => replay(&bench, &runs.dir, &PathBuf::from(path)),
+        None => all(&bench, &runs.dir, filter),
+    };
+    runs.end(usize::from(!matches!(done, Ok(true))))?;
+    done
+}
+
+fn all(bench: &Bench, dir: &Path, filter: &str) -> Result<bool> {
+    let chosen: Vec<_> = case::ALL
+        .iter()
+        .filter(|case| case.name.contains(filter))
+        .collect();
+    ensure!(!chosen.is_empty(), "no case's name holds {filter:?}");
+    let seed = runner::seed()?;
+    println!("{} cases, {}, SEED={seed}", chosen.len(), bench.accel.option());
+    let mut rows = Vec::new();
+    for case in chosen {
+        rows.push(one(bench, &dir.join(case.name), case, seed)?);
+    }
+    print!("{}", table(&rows));
+    Ok(rows.iter().all(Row::is_right))
+}
+
+fn one(bench: &Bench, dir: &Path, case: &'static Case, seed: u64) -> Result<Row> {
+    let begun = Instant::now();
+    println!("{}: recording", case.name);
+    let mut ctx = Ctx::new(bench, runner::own_seed(seed, case.name), &dir.join("record"))?;
+    let recording =
+        Recording::make(&mut ctx, case).with_context(|| format!("record {}", case.name))?;
+    let cuts = match runner::number("CUTS")? {
+        Some(cuts) => cut::some(&recording, cuts as usize),
+        None => cut::every_flush(&recording, RANDOM),
+    };
+    println!("{}: {}, {} cuts", case.name, recording.words(), cuts.len());
+    let outcomes = look_at(bench, dir, &recording, &cuts)?;
+    let row = Row::of(case, &outcomes, begun.elapsed());
+    if !row.is_right() {
+        let kept = keep(&recording)?;
+        for (cut, outcome) in outcomes.iter().filter(|(_, o)| !o.is_kept()).take(TELL) {
+            println!(
+                "{}: cut {} at event {}: {outcome}\nagain: REPLAY={} CUT={} make crash",
+                case.name,
+                cut.number,
+                cut.at,
+                kept.display(),
+                cut.number
+            );
+        }
+    }
+    Ok(row)
+}
+
+/// How a cut went.
+#[derive(Debug)]
+pub enum Outcome {
+    Kept,
+    Lost(String),
+    Failed(anyhow::Error),
+}
+
+impl Outcome {
+    fn is_kept(&self) -> bool {
+        matches!(self, Self::Kept)
+    }
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Kept => write!(f, "all is there"),
+            Self::Lost(words) => write!(f, "lost: {words}"),
+            Self::Failed(e) => write!(f, "failed: {e:#}"),
+        }
+    }
+}
+
+/// Looks at all cuts, several at once.
+fn look_at(
+    bench: &Bench,
+    dir: &Path,
+    recording: &Recording,
+    cuts: &[Cut],
+) -> Result<Vec<(Cut, Outcome)>> {
+    let jobs = runner::number("JOBS")?.unwrap_or(2).max(1);
+    let bar = Bar::new(cuts.len());
+    let next = AtomicUsize::new(0);
+    let outcomes = Mutex::new(Vec::new());
+    thread::scope(|s| {
+        for _ in 0..jobs {
+            s.spawn(|| {
+                while let Some(cut) = cuts.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    let outcome = look(bench, dir, recording, cut);
+                    let bad = !outcome.is_kept();
+                    outcomes
+                        .lock()
+                        .expect("nobody panics while it is locked")
+                        .push((*cut, outcome));
+                    bar.step(bad);
+                }
+            });
+        }
+    });
+    let mut outcomes = outcomes
+        .into_inner()
+        .map_err(|_| anyhow!("a thread that looked at cuts panicked"))?;
+    outcomes.sort_by_key(|(cut, _)| cut.number);
+    Ok(outcomes)
+}
+
+fn look(bench: &Bench, dir: &Path, recording: &Recording, cut: &Cut) -> Outcome {
+    let dir = dir.join(format!("cut-{}", cut.number));
+    let looked = Ctx::new(bench, recording.seed, &dir).and_then(|mut ctx| {
+        let verdict = check(&mut ctx, recording, cut)?;
+        if verdict == Verdict::Kept && env::var_os("KEEP").is_none() {
+            ctx.remove()?;
+        }
+        Ok(verdict)
+    });
+    match looked {
+        Ok(Verdict::Kept) => Outcome::Kept,
+        Ok(Verdict::Lost(words)) => Outcome::Lost(words),
+        Err(e) => Outcome::Failed(e.context(format!("console: {}", dir.display()))),
+    }
+}
+
+fn keep(recording: &Recording) -> Result<PathBuf> {
+    fs::create_dir_all(KEPT).with_context(|| format!("make {KEPT}"))?;
+    let path = Path::new(KEPT).join(format!("{}.log", recording.case));
+    recording.save(&path)?;
+    Ok(path)
+}
+
+/// One cut of a log that was kept, or all of them.
+fn replay(bench: &Bench, dir: &Path, path: &Path) -> Result<bool> {
+    let recording = Recording::load(path)?;
+    let mut cuts = cut::every_flush(&recording, RANDOM);
+    if let Some(number) = runner::number("CUT")? {
+        cuts.retain(|cut| cut.number == number as usize);
+        ensure!(!cuts.is_empty(), "there is no cut {number}");
+    }
+    println!("{}: {}, {} cuts", recording.case, recording.words(), cuts.len());
+    let outcomes = look_at(bench, dir, &recording, &cuts)?;
+    for (cut, outcome) in &outcomes {
+        if !outcome.is_kept() {
+            println!("cut {} at event {}: {outcome}", cut.number, cut.at);
+        }
+    }
+    Ok(outcomes.iter().all(|(_, outcome)| outcome.is_kept()))
+}
