@@ -24,7 +24,7 @@ const RANDOM: usize = 200;
 /// As many cuts that failed are told.
 const TELL: usize = 5;
 
-/// Where the logs of cases that failed are kept.
+/// Where the last log of each case is kept.
 const KEPT: &str = "target/crash";
 
 /// Runs the cases whose names hold `filter`; true if none lost what it must keep.
@@ -65,11 +65,12 @@ fn one(bench: &Bench, dir: &Path, case: &'static Case, seed: u64) -> Result<Row>
         Some(cuts) => cut::some(&recording, cuts as usize),
         None => cut::every_flush(&recording, RANDOM),
     };
+    // Before anything can go wrong: a VM's run can't be had again.
+    let kept = keep(&recording)?;
     println!("{}: {}, {} cuts", case.name, recording.words(), cuts.len());
     let outcomes = look_at(bench, dir, &recording, &cuts)?;
     let row = Row::of(case, &outcomes, begun.elapsed());
     if !row.is_right() {
-        let kept = keep(&recording)?;
         for (cut, outcome) in outcomes.iter().filter(|(_, o)| !o.is_kept()).take(TELL) {
             println!(
                 "{}: cut {} at event {}: {outcome}\nagain: REPLAY={} CUT={} make crash",
