@@ -22,6 +22,9 @@ pub struct Map {
     pub target: Option<Set>,
     /// Members that are read and written: present and in sync.
     pub alive: MemberMask,
+    /// Members that are being rebuilt, all of them together: true, and so alive, below
+    /// [`Cursor::recovered`]; neither read nor written from there on.
+    pub rebuilding: MemberMask,
     /// Writes must first have the superblock say `active` (DESIGN I6).
     pub clean: bool,
     /// Writes wait for the next map: locks are about to change their meaning.
@@ -42,6 +45,8 @@ pub struct Cursor {
     pub copied: Logical,
     /// The stash window that is being rewritten, if any: its data are in memory.
     pub window: Option<Range>,
+    /// Members that are being rebuilt hold what is theirs of all sectors below.
+    pub recovered: Logical,
 }
 
 impl Cursor {
@@ -89,6 +94,25 @@ pub enum Route {
 impl Map {
     /// Where a read of `x` goes, and up to where that holds.
     pub fn route_read(&self, cursor: &Cursor, x: Logical) -> (Route, Logical) {
+        let (route, end) = self.route(cursor, x);
+        (route, self.alive_at(cursor, x).1.min(end))
+    }
+
+    /// Members that are alive where `x` lies, and up to where.
+    pub fn alive_at(&self, cursor: &Cursor, x: Logical) -> (MemberMask, Logical) {
+        if x < cursor.recovered && !self.rebuilding.is_empty() {
+            (self.alive | self.rebuilding, cursor.recovered)
+        } else {
+            (self.alive, Logical(u64::MAX))
+        }
+    }
+
+    /// Members that keep anything that counts.
+    pub fn kept(&self) -> MemberMask {
+        self.alive | self.rebuilding
+    }
+
+    fn route(&self, cursor: &Cursor, x: Logical) -> (Route, Logical) {
         let end = Logical(self.size.0);
         if self.target.is_none() {
             return (Route::Source, end);
@@ -115,10 +139,17 @@ impl Map {
         }
         let gap = cursor.gap();
         if gap.contains(x) {
-            return (Route::Both, gap.end);
+            return (Route::Both, gap.end.min(end));
         }
         // Going up, the gap lies behind what is settled; going down, before it.
-        (Route::Target, if x < gap.start { gap.start } else { end })
+        (
+            Route::Target,
+            if x < gap.start {
+                gap.start.min(end)
+            } else {
+                end
+            },
+        )
     }
 
     /// The set behind a route that has just one.
@@ -172,7 +203,7 @@ impl Map {
     /// Members that a FLUSH must reach.
     pub fn flush_members(&self) -> MemberMask {
         let target = self.target.map_or(MemberMask::EMPTY, |t| t.members());
-        let mut members = (self.source.members() | target) & self.alive;
+        let mut members = (self.source.members() | target) & self.kept();
         if self.rules.broken(Rule::I6) {
             if let Some(last) = members.iter().last() {
                 members.remove(last);

@@ -8,21 +8,24 @@
 //!
 //! * `control` takes one durable step at a time (DESIGN I4): flush, superblocks, publish, drain.
 //! * `mover` copies pieces from source to target, through the stash where it must (I1 to I3).
+//! * `rebuild` has members fail, come, go, and writes those anew that lack what is theirs.
 //! * `scrub` makes copies and parity true, or compares them (I8).
 
 mod control;
 mod mover;
+mod rebuild;
 mod scrub;
 mod status;
 
 use core::ops::DerefMut;
 
 use crate::admit::{Cursor, Map};
-use crate::geometry::{Logical, MemberMask, Range, Sectors};
+use crate::geometry::{Logical, MemberId, MemberMask, Range, Sectors};
 use crate::list::List;
-use crate::ondisk::{StashHeader, Superblock};
+use crate::ondisk::{Member, StashHeader, Superblock};
 use crate::pace::Pace;
 use crate::rules::{Rule, Rules};
+use crate::shape::Change;
 use crate::text::{Refusal, Text};
 
 pub use control::{map_of, Step};
@@ -93,6 +96,10 @@ pub enum Event {
     Committed {
         failed: MemberMask,
     },
+    /// Answers `Dismiss`.
+    Dismissed {
+        members: MemberMask,
+    },
     /// Answers `Drain`.
     Drained {
         who: Who,
@@ -152,12 +159,15 @@ pub enum Intent {
     /// Write the buffer to the target in whole rows, parity too, but not what
     /// [`footprint::is_in_place`](crate::footprint::is_in_place) says lies in its place already.
     Store { job: u8, range: Range },
-    /// Resync, check or repair `range` (whole rows) of a set.
+    /// Resync, check or repair `range` (whole rows) of a set, with only `alive`; or write
+    /// there what the members `onto` are to hold.
     Scrub {
         job: u8,
         which: Which,
         range: Range,
         kind: ScrubKind,
+        alive: MemberMask,
+        onto: MemberMask,
     },
     /// Flush these members' caches.
     Flush { who: Who, members: MemberMask },
@@ -178,6 +188,9 @@ pub enum Intent {
     Ready,
     /// The volume takes no more writes, and before `Ready` it can't be used at all. No answer.
     Failed,
+    /// These have left the volume, durably: nothing on them is to pass for a member's, and
+    /// their devices are closed.
+    Dismiss { members: MemberMask },
     /// The volume has this many sectors now. No answer.
     Resized { size: Sectors },
     /// Something that users poll has changed. No answer.
@@ -275,6 +288,16 @@ pub struct Engine<S: DerefMut<Target = Superblock>> {
     /// `stash` was found at assembly, and is not on all members yet that are to have it.
     restash: bool,
     scrub: Option<Scrub>,
+    /// Of members, not in the superblock yet.
+    change: Option<Change>,
+    /// New in the superblock that is not durable yet.
+    coming: MemberMask,
+    /// Removed from the superblock that is not durable yet.
+    leaving: MemberMask,
+    /// What members can't be rebuilt for; it is tried again when the user says so.
+    recover_blocked: Option<Text<160>>,
+    /// Where the user wants a rebuild to stop.
+    sync_max: Option<Logical>,
     stopping: bool,
     stopped: bool,
     read_only: bool,
@@ -311,6 +334,11 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             scrub_blocked: false,
             stash,
             scrub: None,
+            change: None,
+            coming: MemberMask::EMPTY,
+            leaving: MemberMask::EMPTY,
+            recover_blocked: None,
+            sync_max: None,
             stopping: false,
             stopped: false,
             read_only,
@@ -369,7 +397,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     pub fn handle(&mut self, now: u64, event: Event) {
         self.now = now;
         match event {
-            Event::Tick => {}
+            Event::Tick | Event::Dismissed { .. } => {}
             Event::Locked { job } => self.locked(job),
             Event::Loaded { job, failed } => self.loaded(job, failed),
             Event::Stashed { job, failed } => self.stashed(job, failed),
@@ -397,7 +425,10 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             Event::SyncMax(at) => self.set_sync_max(at),
             Event::Check => self.ask_scrub(ScrubKind::Check),
             Event::Repair => self.ask_scrub(ScrubKind::Repair),
-            Event::Idle => self.end_scrub(),
+            Event::Idle => {
+                self.end_scrub();
+                (self.scrub_blocked, self.recover_blocked) = (false, None);
+            }
             Event::Stop => self.stopping = true,
         }
         self.pump();
@@ -423,6 +454,16 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             return Err(crate::refusal!(
                 EBUSY,
                 "the volume is stopping or read-only; assemble it writable first"
+            ));
+        }
+        let known = |(id, row): (MemberId, &Member)| {
+            let there = next.members.get(usize::from(id.0));
+            there.is_some_and(|there| there.uuid == row.uuid && there.state == row.state)
+        };
+        if self.change.is_some() || !self.sb.rows().all(known) {
+            return Err(crate::refusal!(
+                EBUSY,
+                "members come or go just now; write the line again"
             ));
         }
         self.now = now;
@@ -519,10 +560,6 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// The volume's last sector plus one.
     fn end(&self) -> Logical {
         Logical(self.map.size.0)
-    }
-
-    fn members_alive(&self) -> MemberMask {
-        self.map.alive
     }
 
     fn lock(&mut self, job: u8, range: Range) {

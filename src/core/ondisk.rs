@@ -390,6 +390,25 @@ impl Superblock {
         mask
     }
 
+    /// Members whose data are true below [`recovered`](Self::recovered) only.
+    pub fn rebuilding(&self) -> MemberMask {
+        let mut mask = MemberMask::EMPTY;
+        for (id, member) in self.rows() {
+            if member.state == MemberState::Rebuilding {
+                mask.insert(id);
+            }
+        }
+        mask
+    }
+
+    /// Up to where all members that are being rebuilt are true.
+    pub fn recovered(&self) -> Logical {
+        let rebuilding =
+            |(_, member): &(MemberId, &Member)| member.state == MemberState::Rebuilding;
+        let cursors = self.rows().filter(rebuilding).map(|(_, m)| m.recovery);
+        cursors.min().unwrap_or(Logical::ZERO)
+    }
+
     /// The used rows of the member table.
     pub fn rows(&self) -> impl Iterator<Item = (MemberId, &Member)> {
         self.members

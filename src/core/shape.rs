@@ -5,12 +5,14 @@
 
 mod create;
 mod examine;
+mod member;
 mod migration;
 mod plan;
 mod resize;
 
 pub use create::{adopt, create, Wish as CreateWish};
 pub use examine::{write_examine, write_volume};
+pub use member::{change_for, check_change, is_placed, make_change, take_spares, Change};
 pub use migration::{
     begin_migration, common_row, finish_migration, needs_stash, way_of, Wish as MigrationWish,
     MAX_ROW,

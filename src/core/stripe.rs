@@ -7,11 +7,13 @@
 //! driver and the simulator carry out the very same plans.
 
 mod read;
+mod recover;
 mod row;
 mod scrub;
 mod write;
 
 pub use read::{plan_rebuild, plan_rebuild_into, read, Read};
+pub use recover::{recover_mirror_into, recover_parity_into, recover_run, Recover};
 pub use row::{plan_row, plan_row_into};
 pub use scrub::{mirror_plan, mirror_plan_into, parity_plan, parity_plan_into, ScrubMode};
 pub use write::{copies, parity_pieces, plan_parity, plan_parity_into, ParityPiece, ParityPieces};

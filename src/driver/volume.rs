@@ -27,9 +27,10 @@ use kernel::sync::{
     Arc, Mutex,
 };
 use restripe_core::engine::{Engine, Event};
-use restripe_core::geometry::{MemberId, MAX_MEMBERS};
+use restripe_core::geometry::{MemberId, MemberMask, MAX_MEMBERS};
 use restripe_core::ondisk::Superblock;
 use restripe_core::refusal;
+use restripe_core::shape::Change;
 use restripe_core::text::Refusal;
 
 use crate::queue::{Kit, ParityOp, Queue};
@@ -181,6 +182,68 @@ impl Volume {
         // Its intents are carried out by the thread.
         self.post(Event::Tick);
         Ok(())
+    }
+
+    /// Has members come, go or take another's place; `new` is who comes.
+    ///
+    /// # Errors
+    /// What speaks against it.
+    pub(crate) fn change_members(
+        &self,
+        change: &Change,
+        new: Option<Present>,
+    ) -> Result<(), Refusal> {
+        let id = new.as_ref().map(|new| usize::from(new.id.0));
+        if let (Some(id), Some(new)) = (id, &new) {
+            let mut members = self.members.lock();
+            if members[id].is_some() {
+                return Err(refusal!(
+                    EBUSY,
+                    "another member came in meanwhile; write the line again"
+                ));
+            }
+            members[id] = Some(new.device.clone());
+            self.slots.lock()[id] = None;
+        }
+        let begun = match &mut *self.engine.lock() {
+            Some(engine) => engine.change_members(now_ms(), change),
+            None => Err(refusal!(EBUSY, "the volume is not there yet; wait for it")),
+        };
+        match (begun.is_ok(), id) {
+            (true, _) => self.link(new.as_slice()),
+            (false, Some(id)) => self.members.lock()[id] = None,
+            (false, None) => {}
+        }
+        // Its intents are carried out by the thread.
+        self.post(Event::Tick);
+        begun
+    }
+
+    /// Has a member count as faulty.
+    ///
+    /// # Errors
+    /// Where the volume can't do without it.
+    pub(crate) fn fail_member(&self, id: MemberId) -> Result<(), Refusal> {
+        let begun = match &mut *self.engine.lock() {
+            Some(engine) => engine.fail_member(now_ms(), id),
+            None => Err(refusal!(EBUSY, "the volume is not there yet; wait for it")),
+        };
+        self.post(Event::Tick);
+        begun
+    }
+
+    /// Lets go of members that have left.
+    pub(crate) fn forget(&self, gone: MemberMask) {
+        for id in gone.iter() {
+            let index = usize::from(id.0);
+            let Some(member) = self.members.lock()[index].take() else {
+                continue;
+            };
+            self.slots.lock()[index] = None;
+            let mut links = core::mem::take(&mut *self.links.lock());
+            links.retain(|link| link.devt() != member.devt());
+            *self.links.lock() = links;
+        }
     }
 
     /// Sets the size; the disk has it when it is durable.

@@ -4,6 +4,7 @@
 
 mod chore;
 mod commit;
+mod dismiss;
 mod intents;
 mod memory;
 mod mover;
@@ -124,6 +125,9 @@ fn run(volume: &Arc<Volume>, birth: Birth, _control: &KthreadControl) {
         worker.wait();
         worker.end_drains();
         while let Some(event) = volume.inbox().take() {
+            if let Event::Dismissed { members } = event {
+                worker.forget(members);
+            }
             worker.with_engine(|engine| engine.handle(now_ms(), event));
             volume.inbox().note_handled();
         }
@@ -143,6 +147,15 @@ impl Worker {
         f(engine);
         while let Some(intent) = engine.take() {
             self.carry_out(engine, intent);
+        }
+    }
+
+    /// Does something of the worker's own by what the engine is now.
+    fn with_engine_view(&mut self, f: impl FnOnce(&mut Worker, &KernelEngine)) {
+        let volume = self.volume.clone();
+        let place = volume.engine_place().lock();
+        if let Some(engine) = &*place {
+            f(self, engine);
         }
     }
 

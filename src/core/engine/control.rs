@@ -25,6 +25,8 @@ pub enum Step {
     Epoch,
     /// A migration begins: new members first, old ones last.
     Start,
+    /// Members come, go, or take another's place.
+    Members,
     /// A rewritten window's stash is retired.
     Retire,
     /// The target becomes the volume's only set.
@@ -82,6 +84,8 @@ struct Committing {
     scrubbed: Option<Logical>,
     recants: bool,
     size: Sectors,
+    /// They are in no superblock any more.
+    leaving: MemberMask,
 }
 
 impl Control {
@@ -123,6 +127,7 @@ pub fn map_of(sb: &Superblock, read_only: bool) -> Map {
         source,
         target,
         alive: sb.in_sync(),
+        rebuilding: sb.rebuilding(),
         clean: sb.clean && !read_only,
         hold: false,
         read_only,
@@ -138,6 +143,7 @@ pub(super) fn cursor_of(sb: &Superblock) -> Cursor {
         durable,
         copied: durable,
         window: None,
+        recovered: sb.recovered(),
     }
 }
 
@@ -160,6 +166,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         if !self.control.faults.is_empty() || self.control.want_active {
             return self.begin(Step::Plain);
         }
+        if self.apply_change() {
+            return self.begin(Step::Members);
+        }
         if self.jobs[0].state == JobState::Retiring && self.blocked.is_none() {
             return self.begin(Step::Retire);
         }
@@ -168,7 +177,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             return self.begin(Step::Start);
         }
         let may_finish = idle && self.scrub.is_none() && !self.stopping && self.blocked.is_none();
-        if may_finish && self.move_is_complete() {
+        if may_finish && !self.is_recovering() && self.move_is_complete() {
             return self.begin(Step::Finish);
         }
         let overdue = self.now >= self.last_commit + COMMIT_INTERVAL;
@@ -206,6 +215,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             || self.paused
             || self.blocked.is_some()
             || self.scrub_is_done()
+            || (self.scrub.is_none() && self.is_recovering())
             || self.mover_is_capped()
     }
 
@@ -234,6 +244,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             // a value such a read has seen of a write under way may be at the source only,
             // and must not be taken back by a cursor that passes it (I6).
             Step::Plain if self.has_moved() && !self.is_urgent() => self.drain_before(),
+            // What was sent while a member was still there has ended before another takes its place.
+            Step::Members => self.drain_before(),
             _ => self.flush(),
         }
     }
@@ -306,10 +318,10 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         self.sb.generation += 1;
         let live = self.sb.live();
         // I4: the superblocks of members that a migration brings in come first.
-        let new = if self.control.step == Step::Start {
-            live & !self.map.source.members()
-        } else {
-            MemberMask::EMPTY
+        let new = match self.control.step {
+            Step::Start => live & !self.map.source.members(),
+            Step::Members => live & core::mem::take(&mut self.coming),
+            _ => MemberMask::EMPTY,
         };
         if new.is_empty() {
             self.control.state = State::Commit {
@@ -395,6 +407,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             self.control.committing.scrubbed = self.scrub.map(|_| to);
         }
         self.control.committing.size = self.sb.volume_sectors;
+        self.control.committing.leaving =
+            self.control.committing.leaving | core::mem::take(&mut self.leaving);
         self.control.committing.recants = self.jobs[0].state == JobState::Recanting;
         self.control.dirty = false;
     }
@@ -438,10 +452,21 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// The superblock that a migration would begin with was made before a member failed.
     fn cancel_start(&mut self) {
         if core::mem::take(&mut self.control.starting) {
+            self.turn_away();
             self.blocked = Some(Text::from(
                 "the migration did not begin, because a member failed; replace it or leave it out, and write migrate again",
             ));
         }
+    }
+
+    /// Members that were to come in with a migration, which `before` tells of, don't.
+    fn turn_away(&mut self) {
+        for (id, row) in self.before.rows() {
+            if self.sb.member_by_uuid(row.uuid).is_none() {
+                self.leaving.insert(id);
+            }
+        }
+        self.control.dirty = true;
     }
 
     /// A new member failed before the migration began: back to what was.
@@ -450,6 +475,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         core::mem::swap(&mut *self.sb, &mut *self.before);
         self.sb.epoch = epoch;
         self.sb.generation = generation;
+        self.turn_away();
         self.control.step = Step::Plain;
         self.paused = false;
         let mut why = Text::new();
@@ -479,7 +505,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         let read_only = self.map.read_only;
         let keep_clean = self.map.clean;
         let old_size = self.map.size;
+        let rebuilt_before = self.map.rebuilding;
         self.map = map_of(&self.sb, read_only);
+        self.follow_rebuilding(rebuilt_before);
         // What was asked for since is not durable yet.
         self.map.size = done.size;
         self.map.rules = self.rules;
@@ -519,6 +547,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                     durable: end,
                     copied: end,
                     window: None,
+                    recovered: self.cursor.recovered,
                 };
                 self.next = end;
                 self.stash = None;
@@ -527,7 +556,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 self.cursor = Cursor::default();
                 self.paused = false;
             }
-            Step::Plain | Step::Clean => {
+            Step::Plain | Step::Members | Step::Clean => {
                 if let Some(cursor) = done.cursor {
                     self.cursor.durable = cursor;
                 }
@@ -541,12 +570,22 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             self.close_gap();
             self.cancel_start();
         }
+        // What it was blocked for is in the place again, on another member.
+        let is_rebuilt = !rebuilt_before.is_empty() && self.map.rebuilding.is_empty();
+        let goes_on = is_rebuilt && settled.is_empty() && self.blocked.take().is_some();
         if step != Step::Epoch {
             self.emit(Intent::Publish);
         }
         if !settled.is_empty() {
             self.emit(Intent::Settle { retry: settled });
+        }
+        if !settled.is_empty() || goes_on {
             self.retry_jobs();
+        }
+        if !done.leaving.is_empty() {
+            self.emit(Intent::Dismiss {
+                members: done.leaving,
+            });
         }
         if step == Step::Finish || (done.size != old_size && step != Step::Epoch) {
             self.emit(Intent::Resized { size: done.size });
@@ -564,7 +603,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
 
     pub(super) fn control_drained(&mut self) {
         match self.control.state {
-            State::DrainBefore if self.control.step == Step::Plain => {
+            State::DrainBefore if matches!(self.control.step, Step::Plain | Step::Members) => {
                 // And now the writes that the last of those reads may have seen.
                 self.control.state = State::DrainAgain;
                 self.emit(Intent::Drain { who: Who::Control });
@@ -602,26 +641,29 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 }
                 continue;
             }
-            let mut alive = self.map.alive & !self.control.faults & !self.control.committing.faults;
-            alive.remove(member);
-            let (at_source, moved) = match self.map.target {
-                Some(_) => (
-                    self.cursor.at_source(self.end()),
-                    self.cursor.moved(self.end()),
-                ),
-                None => (Range::new(Logical::ZERO, self.end()), Range::default()),
-            };
-            let bearable = bears(&self.map.source, alive, at_source)
-                && self
-                    .map
-                    .target
-                    .is_none_or(|target| bears(&target, alive, moved));
-            if bearable {
+            if self.can_lose(MemberMask::of(member)) {
                 self.control.faults.insert(member);
             } else {
                 self.control.unbearable.insert(member);
             }
         }
+    }
+
+    /// Whether the volume can do without these members too.
+    pub(super) fn can_lose(&self, members: MemberMask) -> bool {
+        let gone = self.control.faults | self.control.committing.faults | members;
+        let alive = self.map.alive & !gone;
+        let (at_source, moved) = match self.map.target {
+            Some(_) => (
+                self.cursor.at_source(self.end()),
+                self.cursor.moved(self.end()),
+            ),
+            None => (Range::new(Logical::ZERO, self.end()), Range::default()),
+        };
+        let target = self.map.target.as_ref();
+        (self.map.alive & members).is_empty()
+            || (bears(&self.map.source, alive, at_source)
+                && target.is_none_or(|target| bears(target, alive, moved)))
     }
 
     /// Members failed that the volume can't do without: a migration stops, its
@@ -700,7 +742,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         if self.sb.migration.is_some() || self.control.starting {
             self.control.dirty |= self.paused != paused;
             self.paused = paused;
-            if !paused && self.blocked.take().is_some() {
+            if !paused && !self.is_recovering() && self.blocked.take().is_some() {
                 self.retry_jobs();
             }
         }
@@ -715,6 +757,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     }
 
     pub(super) fn set_sync_max(&mut self, at: Option<Logical>) {
+        self.sync_max = at;
         let sb = match self.control.starting {
             true => &mut self.before,
             false => &mut self.sb,

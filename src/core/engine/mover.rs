@@ -73,6 +73,11 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         if self.map.target.is_none() || self.paused || self.blocked.is_some() || self.giving_up {
             return;
         }
+        if self.is_recovering() {
+            // A rebuild goes first; it writes to the set that holds each sector, which does not
+            // change under it.
+            return;
+        }
         // A window is alone; so is the step that ends it.
         while self.window_job().is_none() && !self.need_commit && !self.mover_is_capped() {
             if self.pace.wait_until(self.now).is_some() {
@@ -391,6 +396,10 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         for job in 0..self.jobs.len() as u8 {
             let super::Job { kind, state, .. } = *self.job(job);
             if state != JobState::Failed {
+                continue;
+            }
+            if kind != Kind::Scrub && self.blocked.is_some() && self.is_recovering() {
+                // It waits until those are in sync that are being rebuilt.
                 continue;
             }
             match kind {

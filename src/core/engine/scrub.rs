@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Resync (what an unclean stop leaves untrue, and new capacity), check and repair.
+//! Resync (what an unclean stop leaves untrue, and new capacity), check and repair; and the
+//! pass of a rebuild, of which [`rebuild`](super::rebuild) knows the rest.
 
 use core::ops::DerefMut;
 
@@ -17,25 +18,28 @@ pub enum ScrubKind {
     Check,
     /// Write anew where something differs.
     Repair,
+    /// Write what members that are being rebuilt are to hold.
+    Recover,
 }
 
 /// A pass over a set.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Scrub {
+    /// Of a rebuild each piece has a set of its own.
     pub which: Which,
     pub kind: ScrubKind,
     /// All of it is done up to here.
-    progress: Logical,
-    /// A resync is durable up to here.
-    committed: Logical,
-    next: Logical,
+    pub(super) progress: Logical,
+    /// A resync or rebuild is durable up to here.
+    pub(super) committed: Logical,
+    pub(super) next: Logical,
     pub end: Logical,
     /// Ends as soon as its pieces have.
-    ending: bool,
+    pub(super) ending: bool,
     /// A member failed under it, and for a resync that is not its fault: begin again later.
-    failed: bool,
+    pub(super) failed: bool,
     /// What it did does not count any more: a write since then reached only some copies.
-    void: bool,
+    pub(super) void: bool,
 }
 
 impl Scrub {
@@ -44,13 +48,14 @@ impl Scrub {
     }
 
     pub(super) fn has_progress(&self) -> bool {
-        self.kind == ScrubKind::Resync && !self.void && self.progress > self.committed
+        let counts = matches!(self.kind, ScrubKind::Resync | ScrubKind::Recover);
+        counts && !self.void && self.progress > self.committed
     }
 }
 
 impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// What a set holds of the volume now, in whole rows.
-    fn held(&self, which: Which) -> Range {
+    pub(super) fn held(&self, which: Which) -> Range {
         let set = self.set(which);
         let used = match (which, &self.map.target) {
             (Which::Target, _) => self.cursor.settled(self.end()),
@@ -66,10 +71,23 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         Range::new(used.start.round_down(stripe), Logical(end))
     }
 
+    /// Where a set's last row ends that holds some of the volume.
+    pub(super) fn scrub_end_of_volume(&self, which: Which) -> Logical {
+        let layout = &self.set(which).layout;
+        let end = self.end().round_up(layout.stripe());
+        Logical(end.0.min(layout.capacity().0))
+    }
+
     /// Whether copies or parity of that set can be made true now.
     fn can_resync(&self, which: Which) -> bool {
         let set = self.set(which);
-        let missing = set.missing(self.members_alive());
+        // Copies that a rebuild has made are copies like any others, but parity short of a
+        // member is believed.
+        let alive = match set.layout.level.has_parity() {
+            true => self.map.alive,
+            false => self.map.kept(),
+        };
+        let missing = set.missing(alive);
         if set.layout.level.has_parity() {
             missing == 0
         } else {
@@ -109,7 +127,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         if self.scrub.is_some() || self.map.target.is_some() || self.read_only {
             return;
         }
-        if !self.can_resync(Which::Source) {
+        if !self.map.rebuilding.is_empty() || !self.can_resync(Which::Source) {
             return;
         }
         self.sb.mismatch_cnt = 0;
@@ -138,9 +156,12 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// Starts what pieces it can, and ends the pass when all is done and durable.
     pub(super) fn pump_scrub(&mut self) {
         if self.scrub.is_none() {
-            let busy = !self.jobs_idle() || self.control.starting || self.need_commit;
-            if !busy && !self.paused && !self.scrub_blocked {
+            let busy = self.control.starting || self.need_commit || self.paused;
+            if self.jobs_idle() && !busy && !self.scrub_blocked {
                 self.scrub = self.due();
+            }
+            if self.scrub.is_none() && self.may_recover() && !busy {
+                self.scrub = self.due_recovery();
             }
             if self.scrub.is_some() {
                 self.emit(Intent::Changed);
@@ -150,9 +171,10 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             // A migration that the user wants goes first of all that can be done again.
             let ending = scrub.ending || scrub.failed || self.control.starting;
             if ending || scrub.next >= scrub.end {
-                if self.jobs_idle() && (!scrub.has_progress()) {
+                if self.scrub_jobs_idle() && (!scrub.has_progress()) {
                     self.scrub = None;
-                    self.control.dirty |= scrub.kind != ScrubKind::Resync;
+                    let user = matches!(scrub.kind, ScrubKind::Check | ScrubKind::Repair);
+                    self.control.dirty |= user;
                     self.emit(Intent::Changed);
                 }
                 return;
@@ -160,14 +182,23 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             let Some(job) = self.idle_job() else {
                 return;
             };
-            if self.pace.wait_until(self.now).is_some() {
+            if self.pace.wait_until(self.now).is_some() || self.is_capped(&scrub) {
                 return;
             }
-            let stripe = self.set(scrub.which).layout.stripe();
-            let piece = PIECE.max(stripe).round_down(stripe);
-            // Mirrors are compared within one read region, and PIECE divides that.
-            let end = Logical((scrub.next + piece).round_down(piece).0.min(scrub.end.0));
-            let range = Range::new(scrub.next, end);
+            let (which, limit) = match scrub.kind {
+                ScrubKind::Recover => self.holder(scrub.next),
+                _ => (Some(scrub.which), scrub.end),
+            };
+            let Some(which) = which else {
+                if !self.skip_to(limit) {
+                    return;
+                }
+                continue;
+            };
+            let range = match scrub.kind {
+                ScrubKind::Recover => self.recover_range(which, scrub.next, limit),
+                _ => self.scrub_range(which, scrub.next, limit),
+            };
             if let Some(scrub) = &mut self.scrub {
                 scrub.next = range.end;
             }
@@ -182,25 +213,76 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
     }
 
+    /// The piece of a pass that begins at `start`.
+    fn scrub_range(&self, which: Which, start: Logical, limit: Logical) -> Range {
+        let stripe = self.set(which).layout.stripe();
+        let piece = PIECE.max(stripe).round_down(stripe);
+        // Mirrors are compared within one read region, and PIECE divides that.
+        let end = (start + piece).round_down(piece).min(limit);
+        // Below the cursor of a rebuild there are other members than above it.
+        let (_, border) = self.map.alive_at(&self.cursor, start);
+        let is_copied = !self.set(which).layout.level.has_parity();
+        Range::new(start, if is_copied { end.min(border) } else { end })
+    }
+
+    /// A rebuild stops at the sector that the user said.
+    fn is_capped(&self, scrub: &Scrub) -> bool {
+        let capped = self.sync_max.is_some_and(|at| scrub.next >= at);
+        capped && scrub.kind == ScrubKind::Recover
+    }
+
+    /// Nothing is to be done up to there: the pass goes on behind it when all before it is done.
+    fn skip_to(&mut self, to: Logical) -> bool {
+        let Some(scrub) = &mut self.scrub else {
+            return false;
+        };
+        if scrub.progress != scrub.next {
+            return false;
+        }
+        (scrub.progress, scrub.next) = (to, to);
+        self.recovered(to);
+        true
+    }
+
+    /// No piece of a pass is under way.
+    fn scrub_jobs_idle(&self) -> bool {
+        let busy = |job: &super::Job| job.kind == Kind::Scrub && job.state != JobState::Idle;
+        !self.jobs.iter().any(busy)
+    }
+
     pub(super) fn scrub_piece(&mut self, job: u8) {
         let range = self.job(job).range;
         let Some(scrub) = self.scrub else {
             unreachable!("a piece of no pass");
         };
-        if !self.can_resync(scrub.which) {
+        let is_rebuild = scrub.kind == ScrubKind::Recover;
+        let can_go_on = match is_rebuild {
+            true => !self.map.rebuilding.is_empty() && self.is_recovering(),
+            false => self.can_resync(scrub.which),
+        };
+        if !can_go_on {
             // A member is gone: there is nothing left to make alike.
             return self.scrub_failed(job);
         }
+        let (which, alive, onto) = if is_rebuild {
+            let which = self.holder(range.start).0.unwrap_or_default();
+            (which, self.map.alive, self.map.rebuilding)
+        } else {
+            let alive = self.map.alive_at(&self.cursor, range.start).0;
+            (scrub.which, alive, MemberMask::EMPTY)
+        };
         self.job(job).state = JobState::Scrubbing;
         self.emit(Intent::Scrub {
             job,
-            which: scrub.which,
+            which,
             range,
             kind: scrub.kind,
+            alive,
+            onto,
         });
     }
 
-    fn scrub_failed(&mut self, job: u8) {
+    pub(super) fn scrub_failed(&mut self, job: u8) {
         if let Some(scrub) = &mut self.scrub {
             scrub.failed = true;
         }
@@ -220,6 +302,10 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     }
 
     pub(super) fn scrubbed(&mut self, job: u8, failed: MemberMask) {
+        let is_rebuild = self.scrub.is_some_and(|s| s.kind == ScrubKind::Recover);
+        if !failed.is_empty() && is_rebuild {
+            return self.recover_failed(job, failed);
+        }
         if !failed.is_empty() {
             self.job(job).state = JobState::Failed;
             self.note_faults(failed);
@@ -238,6 +324,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             let end = self.jobs[done].range.end;
             if let Some(scrub) = &mut self.scrub {
                 scrub.progress = end;
+            }
+            if is_rebuild {
+                self.recovered(end);
             }
             self.jobs[done] = super::Job::default();
             self.emit(Intent::Unlock { job: done as u8 });
@@ -258,23 +347,32 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         let Some(scrub) = self.scrub else {
             return;
         };
+        if scrub.kind == ScrubKind::Recover {
+            return self.update_recovery(to);
+        }
         if scrub.kind != ScrubKind::Resync || scrub.void {
             return;
         }
-        let index = match (scrub.which, &self.sb.migration) {
+        let index = self.set_index(scrub.which);
+        let set = &mut self.sb.sets[index];
+        set.resync = set.resync.max(to);
+    }
+
+    /// Its place in the superblock.
+    pub(super) fn set_index(&self, which: Which) -> usize {
+        let index = match (which, &self.sb.migration) {
             (Which::Target, Some(migration)) => migration.target,
             _ => self.sb.present_set(),
         };
-        let set = &mut self.sb.sets[usize::from(index)];
-        set.resync = set.resync.max(to);
+        usize::from(index)
     }
 
     /// A resync under way is of no use: it begins again when its pieces have ended.
     pub(super) fn void_scrub(&mut self) {
         if let Some(scrub) = &mut self.scrub {
-            if scrub.kind == ScrubKind::Resync {
-                (scrub.failed, scrub.void) = (true, true);
-            }
+            let counts = matches!(scrub.kind, ScrubKind::Resync | ScrubKind::Recover);
+            scrub.failed |= counts;
+            scrub.void |= scrub.kind == ScrubKind::Resync;
         }
         self.end_done_behind();
     }

@@ -14,6 +14,7 @@ use crate::rules::Rule;
 pub enum SyncAction {
     Idle,
     Migrate,
+    Recover,
     Resync,
     Check,
     Repair,
@@ -24,6 +25,7 @@ impl SyncAction {
         match self {
             SyncAction::Idle => "idle",
             SyncAction::Migrate => "migrate",
+            SyncAction::Recover => "recover",
             SyncAction::Resync => "resync",
             SyncAction::Check => "check",
             SyncAction::Repair => "repair",
@@ -66,6 +68,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             Some(ScrubKind::Resync) => SyncAction::Resync,
             Some(ScrubKind::Check) => SyncAction::Check,
             Some(ScrubKind::Repair) => SyncAction::Repair,
+            Some(ScrubKind::Recover) => SyncAction::Recover,
+            None if self.is_recovering() => SyncAction::Recover,
             None if self.map.target.is_some() && !self.paused && self.blocked.is_none() => {
                 SyncAction::Migrate
             }

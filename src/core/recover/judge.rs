@@ -304,9 +304,13 @@ fn update(
             row.left_epoch = left;
         }
     }
-    let alive = sb.in_sync();
+    let (alive, rebuilding) = (sb.in_sync(), sb.rebuilding());
     for set in sb.sets.iter_mut() {
-        resync_after(set, alive, assembly.unclean);
+        // Copies that a rebuild has made so far are copies like any others; parity short of a
+        // member is believed, whatever there is of that member already.
+        let copies = !set.layout.level.has_parity();
+        let there = if copies { alive | rebuilding } else { alive };
+        resync_after(set, there, assembly.unclean);
     }
     if options.paused {
         if let Some(migration) = &mut sb.migration {

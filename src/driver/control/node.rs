@@ -2,6 +2,7 @@
 
 //! A volume's files in sysfs: `/sys/block/restripeN/restripe/`.
 
+mod action;
 mod member;
 mod migrate;
 mod progress;
@@ -14,7 +15,6 @@ use kernel::{
     sync::{Arc, Mutex},
 };
 use restripe_core::{
-    command,
     geometry::{Logical, MemberId, MemberMask},
     refusal,
     text::Refusal,
@@ -92,7 +92,7 @@ static FILES: &[Attr<Node>] = &[
         progress::show_sync_action,
         progress::store_sync_action,
     ),
-    wo(c"member_action", store_member_action),
+    wo(c"member_action", action::store),
 ];
 
 /// A file to be written.
@@ -107,16 +107,6 @@ const fn rw(name: &'static CStr, show: Show, store: Store) -> Attr<Node> {
 
 type Show = fn(&Node, &mut Page<'_>) -> Result;
 type Store = fn(&Node, &[u8]) -> Result;
-
-fn store_member_action(node: &Node, line: &[u8]) -> Result {
-    node.answer(line, || {
-        command::member_action(line)?;
-        Err(refusal!(
-            EOPNOTSUPP,
-            "members can't be added, failed, removed or replaced by this version; a migration adds some, as migrate says"
-        ))
-    })
-}
 
 /// The folders. What lies under another is dropped before it.
 pub(super) struct Files {

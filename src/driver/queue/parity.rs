@@ -139,7 +139,7 @@ pub(super) fn round(volume: &Volume, mut rq: OwnedRequest<Queue>) {
     };
     let room = op.scratch.len();
     *stage = Stage::ParityReads;
-    match op.work.plan(view.set(*route), view.map.alive, range, room) {
+    match op.work.plan(view.set(*route), view.alive(range.start), range, room) {
         None => finish(rq, Status::IOERR),
         Some(false) => calculate(volume, rq),
         Some(true) => rq.submit(|_, io, batch| {
@@ -155,7 +155,7 @@ pub(super) fn round(volume: &Volume, mut rq: OwnedRequest<Queue>) {
             let view = &**view;
             let ParityOp { scratch, work, .. } = &mut **op;
             let mut cutter = Cutter::new(scratch);
-            work.for_each(view.set(*route), view.map.alive, range, |plan, base| {
+            work.for_each(view.set(*route), view.alive(range.start), range, |plan, base| {
                 send_reads(plan, base, &mut cutter, |id| view.member(id), batch);
             });
         }),
@@ -174,7 +174,7 @@ pub(super) fn reads_done(rq: OwnedRequest<Queue>, outcome: Outcome) {
     let bearable = io
         .view
         .as_ref()
-        .is_some_and(|view| view.set(io.route).survives(view.map.alive & !members));
+        .is_some_and(|view| view.set(io.route).survives(view.alive(range_of(&rq).start) & !members));
     if bearable {
         fault(rq, members);
     } else {
@@ -192,7 +192,7 @@ pub(super) fn calculate(_volume: &Volume, mut rq: OwnedRequest<Queue>) {
     if let Some(view) = &rq.data().view {
         let ParityOp { scratch, work, .. } = &mut *op;
         let set = view.set(rq.data().route);
-        work.for_each(set, view.map.alive, range, |plan, base| {
+        work.for_each(set, view.alive(range.start), range, |plan, base| {
             let scratch = &mut scratch.as_mut_slice()[base..];
             stripe::calculate(plan, scratch, &mut RequestData(&rq), &KernelXor);
         });
@@ -214,7 +214,7 @@ pub(super) fn calculate(_volume: &Volume, mut rq: OwnedRequest<Queue>) {
         let ParityOp { scratch, work, .. } = &mut **op;
         let (scratch, flags) = (&*scratch, rq.flags().for_member());
         let data = Source::Request(rq);
-        work.for_each(view.set(*route), view.map.alive, range, |plan, base| {
+        work.for_each(view.set(*route), view.alive(range.start), range, |plan, base| {
             send_writes(
                 plan,
                 (scratch, base),

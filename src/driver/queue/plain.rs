@@ -44,7 +44,7 @@ fn send<'s>(rq: &'s Request<Queue>, io: &'s mut Io, batch: &Batch<'s>) {
     while x < range.end {
         let left = range.end - x;
         if set.layout.level.is_redundant() {
-            let (places, run) = stripe::copies(set, view.map.alive, x, left);
+            let (places, run) = stripe::copies(set, view.alive(x), x, left);
             for place in &places {
                 clone(place, x - range.start);
             }
@@ -54,7 +54,7 @@ fn send<'s>(rq: &'s Request<Queue>, io: &'s mut Io, batch: &Batch<'s>) {
             x += run;
         } else {
             // Where it is read from is the one place there is.
-            match stripe::read(set, view.map.alive, x, left) {
+            match stripe::read(set, view.alive(x), x, left) {
                 Read::Direct(place) => {
                     clone(&place, x - range.start);
                     x += place.run;

@@ -53,11 +53,11 @@ pub(super) fn admit(volume: &Volume, mut rq: OwnedRequest<Queue>) {
 
 /// Where the first run from `x` on is read straight from, if it can be; and how long it is.
 fn next(view: &View, x: Logical, len: Sectors) -> (Option<Place>, Sectors) {
-    let (route, end) = view.route_read(x);
+    let (route, alive, end) = view.way(x);
     if route == Route::Window {
         return (None, Sectors::ZERO);
     }
-    match stripe::read(view.set(route), view.map.alive, x, len.min(end - x)) {
+    match stripe::read(view.set(route), alive, x, len.min(end - x)) {
         Read::Direct(place) => (Some(place), place.run),
         Read::Rebuild(run) | Read::Lost(run) => (None, run),
     }

@@ -4,7 +4,7 @@
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use restripe_core::admit::{Cursor, Map, Route};
-use restripe_core::geometry::{Logical, MemberId, MAX_MEMBERS};
+use restripe_core::geometry::{Logical, MemberId, MemberMask, MAX_MEMBERS};
 use restripe_core::placement::Set;
 
 use crate::sys::block::Member;
@@ -50,7 +50,7 @@ impl View {
     pub(crate) fn refill(self: Pin<&mut Self>, map: &Map, cursor: Cursor, members: &Members) {
         let this = self.project();
         *this.map = *map;
-        *this.at_rest = map.target.is_none();
+        *this.at_rest = map.target.is_none() && map.rebuilding.is_empty();
         *this.writable = !map.clean && !map.hold && !map.read_only;
         *this.members = members.clone();
         *this.cursor.lock() = cursor;
@@ -71,17 +71,28 @@ impl View {
         self.members[usize::from(id.0)].as_deref()
     }
 
+    /// Members that are alive where `x` lies: for writes, whose range the cursor does not move through.
+    pub(crate) fn alive(&self, x: Logical) -> MemberMask {
+        if self.at_rest {
+            return self.map.alive;
+        }
+        self.map.alive_at(&self.cursor(), x).0
+    }
+
     /// The set of a route that has one.
     pub(crate) fn set(&self, route: Route) -> &Set {
         self.map.set(route)
     }
 
-    /// Where a read of `x` goes, and up to where.
-    pub(crate) fn route_read(&self, x: Logical) -> (Route, Logical) {
+    /// Where a read of `x` goes, who is alive there, and up to where that holds: by one look at
+    /// the cursor, which moves on meanwhile.
+    pub(crate) fn way(&self, x: Logical) -> (Route, MemberMask, Logical) {
         if self.at_rest {
             // However long the volume is by now: what is under way fits the set.
-            return (Route::Source, Logical(u64::MAX));
+            return (Route::Source, self.map.alive, Logical(u64::MAX));
         }
-        self.map.route_read(&self.cursor(), x)
+        let cursor = self.cursor();
+        let (route, end) = self.map.route_read(&cursor, x);
+        (route, self.map.alive_at(&cursor, x).0, end)
     }
 }

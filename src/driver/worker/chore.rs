@@ -25,7 +25,9 @@ use crate::volume::{Members, Volume, Window};
 pub(super) const CONTROL: usize = JOBS;
 /// The chore that changes the disk's limits and size.
 pub(super) const DISK: usize = JOBS + 1;
-const CHORES: usize = JOBS + 2;
+/// The chore that sees members off.
+const LEAVE: usize = JOBS + 2;
+const CHORES: usize = JOBS + 3;
 
 /// What a chore has to do.
 #[derive(Clone, Copy)]
@@ -57,6 +59,11 @@ pub(super) enum Task {
         which: Which,
         range: Range,
         kind: ScrubKind,
+        /// Who is alive, and who is being rebuilt.
+        members: (MemberMask, MemberMask),
+    },
+    Dismiss {
+        members: MemberMask,
     },
     Flush {
         who: Who,
@@ -142,10 +149,15 @@ impl Chore {
                 which,
                 range,
                 kind,
+                members,
             } => Event::Scrubbed {
                 job,
-                failed: self.scrub(volume, which, range, kind),
+                failed: self.scrub(volume, (which, range, kind), members),
             },
+            Task::Dismiss { members } => {
+                self.dismiss(members);
+                Event::Dismissed { members }
+            }
             Task::Flush { who, members } => Event::Flushed {
                 who,
                 failed: self.flush(members),
@@ -190,6 +202,8 @@ pub(crate) struct Chores {
     home: [Option<IoBox<Chore>>; CHORES],
     /// The disk's chore has to go again.
     refit: bool,
+    /// Members that are to be seen off next.
+    leaving: MemberMask,
 }
 
 impl Chores {
@@ -197,10 +211,10 @@ impl Chores {
         let mut home = [const { None }; CHORES];
         for (index, place) in home.iter_mut().enumerate() {
             let is_control = index == CONTROL;
-            let len = if is_control {
-                MAX_MEMBERS * SUPERBLOCK_SIZE
-            } else {
-                kernel::page::PAGE_SIZE
+            let len = match index {
+                CONTROL => MAX_MEMBERS * SUPERBLOCK_SIZE,
+                LEAVE => SUPERBLOCK_SIZE,
+                _ => kernel::page::PAGE_SIZE,
             };
             let superblock = if is_control {
                 Some(superblock::empty()?)
@@ -221,7 +235,11 @@ impl Chores {
             };
             *place = Some(IoBox::new(chore, GFP_KERNEL)?);
         }
-        Ok(Chores { home, refit: false })
+        Ok(Chores {
+            home,
+            refit: false,
+            leaving: MemberMask::EMPTY,
+        })
     }
 
     pub(super) fn at_home(&mut self, index: usize) -> Option<&mut Chore> {
@@ -249,9 +267,21 @@ impl Chores {
         }
     }
 
+    /// Has members seen off, now or when those are that left before.
+    pub(super) fn dismiss(&mut self, members: MemberMask, volume: &Arc<Volume>) {
+        self.leaving = self.leaving | members;
+        if self.home[LEAVE].is_some() && !self.leaving.is_empty() {
+            let members = core::mem::replace(&mut self.leaving, MemberMask::EMPTY);
+            self.start(LEAVE, Task::Dismiss { members }, volume);
+        }
+    }
+
     fn come_home(&mut self, chore: IoBox<Chore>, volume: &Arc<Volume>) {
         let index = chore.index;
         self.home[index] = Some(chore);
+        if index == LEAVE {
+            self.dismiss(MemberMask::EMPTY, volume);
+        }
         if index == DISK && core::mem::take(&mut self.refit) {
             self.start(DISK, Task::Refit, volume);
         }
@@ -272,6 +302,7 @@ fn nothing() -> Map {
         source: Set::default(),
         target: None,
         alive: MemberMask::EMPTY,
+        rebuilding: MemberMask::EMPTY,
         clean: true,
         hold: true,
         read_only: true,

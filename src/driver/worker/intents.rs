@@ -39,12 +39,15 @@ impl Worker {
                 which,
                 range,
                 kind,
+                alive,
+                onto,
             } => {
                 let task = Task::Scrub {
                     job,
                     which,
                     range,
                     kind,
+                    members: (alive, onto),
                 };
                 self.job(engine, job, task);
             }
@@ -97,6 +100,10 @@ impl Worker {
                 // Who was not among those settled before does not wait from now on.
                 self.settle(MemberMask::EMPTY);
                 volume.changed();
+            }
+            Intent::Dismiss { members } => {
+                let mut chores = self.volume.chores().lock();
+                chores.dismiss(members, &self.volume);
             }
             Intent::Resized { .. } => {
                 volume.shrink_memory();
@@ -192,7 +199,7 @@ impl Worker {
     }
 
     /// Begins a new epoch.
-    fn replace(&mut self, engine: &KernelEngine, cursor: Cursor) {
+    pub(super) fn replace(&mut self, engine: &KernelEngine, cursor: Cursor) {
         let volume = self.volume.clone();
         let members = volume.members().lock().clone();
         let Some(mut view) = self.spares.pop() else {

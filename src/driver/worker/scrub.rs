@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Resync, check and repair, band by band.
+//! Resync, check, repair and rebuild, band by band.
 
 use restripe_core::engine::{Event, ScrubKind, Which};
 use restripe_core::geometry::{div, rem, Logical, MemberMask, Offset, Range, Sectors, SECTOR_SIZE};
 use restripe_core::layout::Layout;
 use restripe_core::placement::Set;
-use restripe_core::stripe::{self, mirror_plan_into, parity_plan_into, Plan, ScrubMode, BAND};
+use restripe_core::stripe::{
+    self, mirror_plan_into, parity_plan_into, recover_mirror_into, recover_parity_into,
+    recover_run, Plan, Recover, ScrubMode, BAND,
+};
 
 use super::chore::Chore;
 use super::commit::failed_members;
@@ -19,10 +22,14 @@ impl Chore {
     pub(super) fn scrub(
         &mut self,
         volume: &Volume,
-        which: Which,
-        range: Range,
-        kind: ScrubKind,
+        (which, range, kind): (Which, Range, ScrubKind),
+        (alive, onto): (MemberMask, MemberMask),
     ) -> MemberMask {
+        if kind == ScrubKind::Recover {
+            return self.recover(which, range, (alive, onto));
+        }
+        // Below the cursor of a rebuild more are alive than at the rest of the volume.
+        self.map.alive = alive;
         let set = Chore::set(&self.map, which);
         let layout = set.layout;
         if !layout.level.has_parity() {
@@ -55,6 +62,56 @@ impl Chore {
         MemberMask::EMPTY
     }
 
+    /// Writes what is theirs to the members `onto`; members that failed, all that are left where
+    /// these don't tell what it was.
+    fn recover(
+        &mut self,
+        which: Which,
+        range: Range,
+        members: (MemberMask, MemberMask),
+    ) -> MemberMask {
+        let set = Chore::set(&self.map, which);
+        let (layout, lost) = (set.layout, set.members() & members.0);
+        let parity = layout.level.has_parity();
+        let (mut at, end) = if parity {
+            (
+                layout.row_offset(range.start).0,
+                layout.used_below(range.end).0,
+            )
+        } else {
+            (range.start.0, range.end.0)
+        };
+        if !layout.level.is_redundant() {
+            return MemberMask::EMPTY;
+        }
+        while at < end {
+            let set = Chore::set(&self.map, which);
+            let (len, found) = if parity {
+                let within = Sectors(rem(at, layout.chunk.0));
+                let len = recover_run(set, Offset(at), BAND.min(layout.chunk - within));
+                let found =
+                    recover_parity_into(set, members, Offset(at), len, &mut self.plan);
+                (len, found)
+            } else {
+                let spot = layout.locate(Logical(at));
+                let len = recover_run(set, spot.offset, spot.run.min(Sectors(end - at)).min(BAND));
+                let found =
+                    recover_mirror_into(set, members, Logical(at), len, &mut self.plan);
+                (len, found)
+            };
+            let failed = match found {
+                Recover::Planned => self.run(),
+                Recover::Nothing => MemberMask::EMPTY,
+                Recover::Lost => lost,
+            };
+            if !failed.is_empty() {
+                return failed;
+            }
+            at += len.0;
+        }
+        MemberMask::EMPTY
+    }
+
     /// One plan, and for a repair perhaps another.
     fn piece(
         &mut self,
@@ -67,6 +124,7 @@ impl Chore {
         let first = match kind {
             ScrubKind::Resync => ScrubMode::Resync,
             ScrubKind::Check | ScrubKind::Repair => ScrubMode::Check,
+            ScrubKind::Recover => unreachable!("a rebuild has plans of its own"),
         };
         for mode in [first, ScrubMode::Resync] {
             let set = Chore::set(&self.map, which);

@@ -228,22 +228,39 @@ pub fn assemble(
     present: MemberMask,
     options: &AssembleOptions,
 ) -> Result<Found, Box<Refusal>> {
-    const NAMES: [&str; 32] = ["disk"; 32];
-    let members = worth_listing(scenario, blobs, images, present);
+    let mut members = worth_listing(scenario, blobs, images, present);
     let mut superblock = Box::<Superblock>::default();
-    let mut listed = Listed {
+    let assembly = loop {
+        let names: Vec<String> = members.iter().map(|m| format!("disk{m}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut listed = Listed {
+            scenario,
+            blobs,
+            images,
+            members: &members,
+        };
+        match recover(&mut listed, &names, options, &mut superblock) {
+            Ok(assembly) => break assembly,
+            Err(refusal) => {
+                // A member that was removed is named: a user leaves it out.
+                let sentence = refusal.sentence.to_string();
+                let gone = sentence.contains("is none any more");
+                let named = |m: &u8| sentence.starts_with(&format!("disk{m} "));
+                let before = members.len();
+                members.retain(|m| !(gone && named(m)));
+                if members.len() == before {
+                    return Err(refusal.into());
+                }
+            }
+        }
+    };
+    let listed = Listed {
         scenario,
         blobs,
         images,
         members: &members,
     };
-    let assembly = recover(
-        &mut listed,
-        &NAMES[..members.len()],
-        options,
-        &mut superblock,
-    )?;
-    let last_slot = (0..usize::from(scenario.members))
+    let last_slot = (0..usize::from(scenario.disks()))
         .map(|member| assembly.last_slot[member].map(usize::from))
         .collect();
     let mut stash_data = Vec::new();
@@ -327,7 +344,8 @@ impl Reader<'_> {
                 continue;
             }
             let set = self.map.set(route);
-            x += match read(set, self.map.alive, x, to - x) {
+            let alive = self.map.alive_at(&self.cursor, x).0;
+            x += match read(set, alive, x, to - x) {
                 Read::Direct(place) => {
                     let tags = self.at(place.member, place.at.0, place.run.0);
                     for (y, tag) in (x.0..).zip(tags) {
@@ -382,7 +400,7 @@ impl Reader<'_> {
         let from = held.start;
         let end = held.end.round_up(layout.stripe()).0;
         let end = Logical(end.min(layout.capacity().0)).min(set.resync);
-        if held.is_empty() || !layout.level.is_redundant() || set.missing(self.map.alive) > 0 {
+        if held.is_empty() || !layout.level.is_redundant() {
             return Ok(());
         }
         let offsets = if layout.level == Level::Raid1 {
@@ -396,6 +414,15 @@ impl Reader<'_> {
             layout.row_offset(from).0
         };
         for offset in (first..offsets).map(Offset) {
+            let x = match layout.level {
+                Level::Raid1 => offset.0,
+                _ => offset.0 / layout.chunk.0 * layout.stripe().0,
+            };
+            let (alive, _) = self.map.alive_at(&self.cursor, Logical(x));
+            let is_there = |slot| alive.has(set.member(SlotId(slot), offset));
+            if !(0..layout.slots).all(is_there) {
+                continue;
+            }
             let mut tags = (0..layout.slots).map(|slot| {
                 let place = set.place(SlotId(slot), offset);
                 self.at(place.member, place.at.0, 1)[0]

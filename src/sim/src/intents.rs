@@ -42,7 +42,9 @@ impl World {
                 which,
                 range,
                 kind,
-            } => self.scrub(job, which, range, kind),
+                alive,
+                onto,
+            } => self.scrub(job, (which, range, kind), (alive, onto)),
             Intent::Flush { who, members } => self.flush(who, members),
             Intent::Commit { members } => self.commit(members),
             Intent::Publish => self.publish(),
@@ -62,6 +64,7 @@ impl World {
             Intent::Settle { retry } => self.settle(retry),
             Intent::Ready => self.ready = true,
             Intent::Failed => self.failed = true,
+            Intent::Dismiss { members } => self.dismiss(members),
             Intent::Resized { size } => self.check_size(size),
             Intent::Changed => {}
             Intent::Stopped => self.stopped = true,
@@ -78,6 +81,10 @@ impl World {
     /// The cursor moves within a view; another map is another view.
     fn publish(&mut self) {
         let (map, cursor) = (*self.engine.map(), self.engine.cursor());
+        let before = self.view.map.rebuilding;
+        if !before.is_empty() && before & map.alive == before {
+            self.rebuilt += 1;
+        }
         if map == self.view.map {
             self.view.cursor.set(cursor);
         } else {

@@ -9,7 +9,8 @@ use restripe_core::geometry::{Logical, MemberMask, Offset, Range, Sectors, SlotI
 use restripe_core::ondisk::{STASH_HEADER_SIZE, StashHeader, UNIT};
 use restripe_core::placement::Set;
 use restripe_core::stripe::{
-    self, BAND, Plan, Read, ScrubMode, mirror_plan, parity_plan, plan_rebuild, plan_row,
+    self, BAND, Plan, Read, Recover, ScrubMode, mirror_plan, parity_plan, plan_rebuild, plan_row,
+    recover_mirror_into, recover_parity_into, recover_run,
 };
 
 use crate::blobs::{crc, crc_of_tags};
@@ -50,6 +51,8 @@ pub struct JobTask {
     plan: Option<Box<Plan>>,
     kind: ScrubKind,
     which: Which,
+    /// Of a scrub: who is alive, and who is being rebuilt.
+    members: (MemberMask, MemberMask),
 }
 
 /// A piece of a scrub small enough for one plan.
@@ -280,15 +283,25 @@ impl World {
         self.begin(group);
     }
 
-    pub(crate) fn scrub(&mut self, job: u8, which: Which, range: Range, kind: ScrubKind) {
+    pub(crate) fn scrub(
+        &mut self,
+        job: u8,
+        (which, range, kind): (Which, Range, ScrubKind),
+        members: (MemberMask, MemberMask),
+    ) {
         let set = self.set(which);
         let mut scrubs = VecDeque::new();
-        let repair = kind == ScrubKind::Resync;
+        let repair = matches!(kind, ScrubKind::Resync | ScrubKind::Recover);
         if set.layout.level.has_parity() {
             let mut offset = set.layout.row_offset(range.start);
             let end = set.layout.used_below(range.end);
             while offset < end {
-                let len = set.layout.chunk.min(BAND);
+                let band = BAND.0 - offset.0 % BAND.0;
+                let chunk = set.layout.chunk.0 - offset.0 % set.layout.chunk.0;
+                let mut len = Sectors(chunk.min(band));
+                if kind == ScrubKind::Recover {
+                    len = recover_run(&set, offset, len);
+                }
                 scrubs.push_back(Piece {
                     at: offset.0,
                     len,
@@ -296,7 +309,7 @@ impl World {
                 });
                 offset += len;
             }
-        } else {
+        } else if set.layout.level.is_redundant() {
             let mut x = range.start;
             while x < range.end {
                 let spot = set.layout.locate(x);
@@ -318,21 +331,38 @@ impl World {
             scrubs,
             kind,
             which,
+            members,
             ..JobTask::default()
         };
         self.scrub_goes_on(job);
     }
 
     fn scrub_goes_on(&mut self, job: u8) {
-        let (which, failed) = (self.task(job).which, self.task(job).failed);
-        let (set, alive) = (self.set(which), self.alive());
+        let (which, kind) = (self.task(job).which, self.task(job).kind);
+        let (alive, onto) = self.task(job).members;
+        let set = self.set(which);
+        let failed = self.task(job).failed;
         while let (Some(&piece), true) = (self.task(job).scrubs.front(), failed.is_empty()) {
             let mode = if piece.repair {
                 ScrubMode::Resync
             } else {
                 ScrubMode::Check
             };
-            let plan = if set.layout.level.has_parity() {
+            let parity = set.layout.level.has_parity();
+            let plan = if kind == ScrubKind::Recover {
+                let mut plan = Box::<Plan>::default();
+                let members = (alive, onto);
+                let found = if parity {
+                    recover_parity_into(&set, members, Offset(piece.at), piece.len, &mut plan)
+                } else {
+                    recover_mirror_into(&set, members, Logical(piece.at), piece.len, &mut plan)
+                };
+                if found == Recover::Lost {
+                    self.task(job).failed = set.members() & alive;
+                    break;
+                }
+                (found == Recover::Planned).then_some(*plan)
+            } else if parity {
                 parity_plan(&set, alive, Offset(piece.at), piece.len, mode)
             } else {
                 mirror_plan(&set, alive, Logical(piece.at), piece.len, mode)
@@ -350,6 +380,7 @@ impl World {
             return self.begin(group);
         }
         self.task(job).phase = Phase::Idle;
+        let failed = self.task(job).failed;
         self.tell(Event::Scrubbed { job, failed });
     }
 

@@ -58,6 +58,8 @@ pub struct Request {
     /// Of the set that is being written: done up to here.
     set_x: Logical,
     pieces: VecDeque<ParityPiece>,
+    /// Who is alive where they are.
+    alive: MemberMask,
     plan: Option<Box<Plan>>,
     /// Where the plan's data begin in the request's.
     base: usize,
@@ -85,6 +87,7 @@ impl World {
             sets: VecDeque::new(),
             set_x: range.start,
             pieces: VecDeque::new(),
+            alive: MemberMask::EMPTY,
             plan: None,
             base: 0,
             data: vec![0; len as usize],
@@ -227,7 +230,8 @@ impl World {
             return self.next_run(id);
         }
         let set = Self::set_of(&view, Self::which(route));
-        match read(set, view.map.alive, x, end - x) {
+        let (alive, _) = view.map.alive_at(&view.cursor.get(), x);
+        match read(set, alive, x, end - x) {
             Read::Direct(place) => {
                 self.release(id);
                 let request = self.request(id);
@@ -308,7 +312,8 @@ impl World {
         if set.layout.level.has_parity() {
             let run = Range::new(request.x, request.run_end);
             request.base = (request.x - request.range.start).0 as usize;
-            request.pieces = parity_pieces(set, view.map.alive, run).collect();
+            request.alive = view.map.alive_at(&view.cursor.get(), request.x).0;
+            request.pieces = parity_pieces(set, request.alive, run).collect();
             self.next_piece(id);
         } else {
             self.next_copies(id);
@@ -328,7 +333,7 @@ impl World {
         let set = Self::set_of(&view, request.sets[0]);
         let (places, run) = copies(
             set,
-            view.map.alive,
+            view.map.alive_at(&view.cursor.get(), request.set_x).0,
             request.set_x,
             request.run_end - request.set_x,
         );
@@ -354,7 +359,7 @@ impl World {
         };
         let view = request.view.clone().expect("a running request is in a map");
         let set = Self::set_of(&view, request.sets[0]);
-        let Some(plan) = plan_parity(set, view.map.alive, &piece) else {
+        let Some(plan) = plan_parity(set, request.alive, &piece) else {
             return self.finish(id, false);
         };
         request.phase = Phase::Reading;

@@ -6,11 +6,12 @@ use std::rc::Rc;
 
 use fastrand::Rng;
 use restripe_core::engine::Event;
-use restripe_core::geometry::{Logical, MemberMask, Range, Sectors, SlotId};
+use restripe_core::geometry::{Logical, MemberId, MemberMask, Range, Sectors, SlotId};
 use restripe_core::layout::Level;
 use restripe_core::ondisk::{SUPERBLOCK_SIZE, encode};
 use restripe_core::placement::Set;
 use restripe_core::rules::Rules;
+use restripe_core::shape::Change;
 
 use crate::blobs::{Blobs, crc};
 use crate::crash::{Fate, Found, Reader, Trial, for_each_fate, images, pending};
@@ -22,6 +23,10 @@ use crate::world::{Failure, Start, Trace, World};
 
 /// A run that has had so many lives branches no more.
 const MOST_LIVES: u64 = 100;
+/// Disks at hand, where members may fail.
+const SPARES: u8 = 2;
+/// Members that may fail in one life, one after the other.
+const MOST_FAULTS: u32 = 3;
 
 /// How hard a run tries.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +53,10 @@ pub struct Tally {
     pub steps: u64,
     pub windows: u64,
     pub degraded: u64,
+    /// States looked at while members were being rebuilt.
+    pub rebuilding: u64,
+    /// Rebuilds that came to their end.
+    pub rebuilt: u64,
 }
 
 impl Tally {
@@ -58,6 +67,8 @@ impl Tally {
         self.steps += other.steps;
         self.windows += other.windows;
         self.degraded += other.degraded;
+        self.rebuilding += other.rebuilding;
+        self.rebuilt += other.rebuilt;
     }
 }
 
@@ -77,7 +88,7 @@ pub struct Runner {
 
 /// Content of a set that holds a volume of version 0, and garbage all around.
 fn first_images(scenario: &Scenario, rng: &mut Rng) -> Vec<Image> {
-    let mut images: Vec<Image> = (0..scenario.members)
+    let mut images: Vec<Image> = (0..scenario.disks())
         .map(|m| {
             (0..scenario.disk_shape(m).len())
                 .map(|_| rng.u64(1..1 << 62) << 1)
@@ -88,7 +99,7 @@ fn first_images(scenario: &Scenario, rng: &mut Rng) -> Vec<Image> {
         let index = scenario.disk_shape(member).index(at, len);
         images[usize::from(member)][index..index + len as usize].fill(0);
     };
-    for member in 0..scenario.members {
+    for member in 0..scenario.disks() {
         for at in scenario.slots(member) {
             blank(
                 &mut images,
@@ -180,7 +191,8 @@ enum End {
 }
 
 impl Runner {
-    pub fn new(scenario: Scenario, effort: Effort, seed: u64, rules: Rules) -> Runner {
+    pub fn new(mut scenario: Scenario, effort: Effort, seed: u64, rules: Rules) -> Runner {
+        scenario.spares = if effort.faults { SPARES } else { 0 };
         Runner {
             scenario: Rc::new(scenario),
             blobs: Rc::default(),
@@ -206,7 +218,7 @@ impl Runner {
         let scenario = self.scenario.clone();
         let mut images = first_images(&scenario, &mut self.rng);
         let superblock = scenario.superblock();
-        let mut last_slot = vec![None; usize::from(scenario.members)];
+        let mut last_slot = vec![None; usize::from(scenario.disks())];
         let mut bytes = vec![0; SUPERBLOCK_SIZE];
         for member in superblock.live().iter() {
             encode(&superblock, member, &mut bytes, crc);
@@ -221,7 +233,7 @@ impl Runner {
             Oracle::new(scenario.size, true),
             Oracle::new(scenario.size, false),
         );
-        let present = MemberMask((1 << scenario.members) - 1);
+        let present = scenario.all_disks();
         let trial = Trial {
             scenario: &scenario,
             blobs: &self.blobs,
@@ -241,6 +253,7 @@ impl Runner {
                 loose: loose.clone(),
                 version: 1,
                 present,
+                gone: MemberMask::EMPTY,
                 faulted: false,
             })
         });
@@ -279,11 +292,12 @@ impl Runner {
             stopping: false,
             stop_told: false,
             resumed: 0,
-            faults: u32::from(self.effort.faults),
+            faults: if self.effort.faults { MOST_FAULTS } else { 0 },
             fresh_checked: false,
         };
         let result = self.live(&mut world, &mut life);
         self.tally.steps += life.steps;
+        self.tally.rebuilt += world.rebuilt;
         if let (Some(trace), true, true) = (&self.trace, result.is_ok(), depth > 0) {
             // What a branch did well is no part of a failure's story.
             trace.borrow_mut().truncate(kept);
@@ -353,7 +367,8 @@ impl Runner {
         if total == 0 {
             return false;
         }
-        if self.rng.u32(..60) == 0 {
+        let calm = if self.effort.faults { 20 } else { 60 };
+        if self.rng.u32(..calm) == 0 {
             self.disturb(world, life);
         }
         let choice = self.rng.u32(..total);
@@ -394,6 +409,9 @@ impl Runner {
         if !world.ready || life.stopping {
             return;
         }
+        if life.faults > 0 && self.rng.u8(..3) == 0 {
+            return self.hurt(world, life);
+        }
         match self.rng.u8(..12) {
             0..=3 => world.pass(self.rng.u64(..100)),
             4 => world.pass(10_000),
@@ -407,19 +425,56 @@ impl Runner {
                     .then(|| Logical(self.rng.u64(..=self.scenario.size)));
                 world.tell(Event::SyncMax(at));
             }
-            10 if life.faults > 0 => {
-                let member = self.rng.u8(..self.scenario.members);
-                if world.bears(member) {
-                    life.faults -= 1;
-                    world.kill(member);
-                } else if self.scenario.synced && self.rng.bool() {
-                    life.faults -= 1;
-                    world.upset(member, self.rng.u32(1..5));
-                }
-            }
             11 if self.rng.u8(..8) == 0 => life.stopping = true,
             _ => world.tell(Event::Tick),
         }
+    }
+
+    /// A member fails, or one that failed is replaced.
+    fn hurt(&mut self, world: &mut World, life: &mut Life) {
+        if self.rng.u8(..4) != 0 && self.mend(world) {
+            return;
+        }
+        let member = self.rng.u8(..self.scenario.disks());
+        if world.bears(member) {
+            life.faults -= 1;
+            if self.rng.u8(..4) == 0 {
+                world.fail_member(member);
+            } else {
+                world.kill(member);
+            }
+        } else if self.scenario.synced && !world.faulted && self.rng.bool() {
+            life.faults = 0;
+            world.upset(member, self.rng.u32(1..5));
+        }
+    }
+
+    /// What a user does about members that failed. False where there is nothing to do.
+    fn mend(&mut self, world: &mut World) -> bool {
+        let sb = world.engine.superblock();
+        let dead: Vec<MemberId> = sb
+            .rows()
+            .filter(|(_, row)| !row.state.is_live())
+            .map(|(id, _)| id)
+            .collect();
+        let unused = |m: &u8| sb.members.get(usize::from(*m)).is_none_or(|r| !r.is_used());
+        let spare = (self.scenario.members..self.scenario.disks())
+            .find(|m| unused(m) && !world.gone.has(MemberId(*m)));
+        let change = match (self.rng.choice(&dead), spare, self.rng.u8(..6)) {
+            (Some(old), Some(spare), 0..=2) => Change::Replace {
+                old: *old,
+                id: MemberId(spare),
+                row: self.scenario.row(spare),
+            },
+            (_, Some(spare), 3) => Change::Add {
+                id: MemberId(spare),
+                row: self.scenario.row(spare),
+            },
+            (Some(id), _, _) => Change::Remove { id: *id },
+            _ => return false,
+        };
+        world.change(&change);
+        true
     }
 
     fn submit(&mut self, world: &mut World) {
@@ -430,6 +485,7 @@ impl Runner {
             0 => cursor.copied.0,
             1 => cursor.durable.0,
             2 => cursor.window.map_or(cursor.copied.0, |w| w.start.0),
+            3 if !world.view.map.rebuilding.is_empty() => cursor.recovered.0,
             3 => end,
             _ => self.rng.u64(..end),
         };
@@ -496,6 +552,9 @@ impl Runner {
         if world.view.cursor.get().window.is_some() {
             self.tally.windows += states;
         }
+        if !world.view.map.rebuilding.is_empty() {
+            self.tally.rebuilding += states;
+        }
         for start in branches {
             self.lives(start, life.depth + 1, 1)?;
         }
@@ -531,7 +590,7 @@ impl Runner {
     /// Members that are there at the next assembly: one that failed may be back, as it was.
     fn members_back(&mut self, world: &World) -> MemberMask {
         if world.flaky || self.rng.bool() {
-            return MemberMask((1 << self.scenario.members) - 1);
+            return self.scenario.all_disks() & !world.gone;
         }
         world.answering()
     }
@@ -547,8 +606,9 @@ impl Runner {
                     .superblock()
                     .migration
                     .is_some_and(|m| m.paused || m.sync_max.is_some());
+                let rebuilds = !world.view.map.rebuilding.is_empty();
                 let blocked = world.engine.blocked().is_some() && life.resumed < 3;
-                if held || blocked {
+                if held || blocked || rebuilds {
                     life.resumed += 1;
                     world.tell(Event::Resume);
                     world.tell(Event::SyncMax(None));
@@ -560,6 +620,15 @@ impl Runner {
             _ if world.requests_len() > 0 => return Err("requests wait for ever".into()),
             _ if !world.ready => return Err("it never gets ready".into()),
             _ if life.stopping => return Err("it does not stop".into()),
+            _ if !world.flaky
+                && !world.view.map.rebuilding.is_empty()
+                && !world.view.map.rebuilding.iter().any(|m| world.is_dead(m)) =>
+            {
+                return Err(format!(
+                    "the rebuild does not go on: {:?}",
+                    world.engine.recover_blocked()
+                ));
+            }
             _ if world.flaky || (world.engine.blocked().is_some() && world.faulted) => {
                 return Ok(Some(End::GivenUp));
             }
@@ -691,6 +760,7 @@ fn start(found: Found, images: Vec<Image>, world: &World, present: MemberMask) -
         loose: world.loose.crashed(),
         version: world.version(),
         present,
+        gone: world.gone,
         faulted: world.faulted,
     }
 }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use fastrand::Rng;
 use restripe_core::footprint::overwrites;
-use restripe_core::geometry::{Logical, MemberId, Physical, Sectors, SlotId};
+use restripe_core::geometry::{Logical, MemberId, MemberMask, Physical, Sectors, SlotId};
 use restripe_core::layout::{Layout, Level};
 use restripe_core::list::List;
 use restripe_core::ondisk::{
@@ -49,6 +49,8 @@ pub struct SetSpec {
 #[derive(Clone, Debug)]
 pub struct Scenario {
     pub members: u8,
+    /// Disks besides, numbered behind them, that may take a member's place.
+    pub spares: u8,
     pub size: u64,
     pub source: SetSpec,
     pub target: Option<SetSpec>,
@@ -174,7 +176,18 @@ fn uuid(kind: u8, n: u8) -> Uuid {
 }
 
 impl Scenario {
-    fn row(&self, member: u8) -> Member {
+    /// Disks in all.
+    pub fn disks(&self) -> u8 {
+        self.members + self.spares
+    }
+
+    /// All of them.
+    pub fn all_disks(&self) -> MemberMask {
+        MemberMask((1 << self.disks()) - 1)
+    }
+
+    /// The row of a member that comes in.
+    pub fn row(&self, member: u8) -> Member {
         let geometry = member_geometry(DEVICE, false).expect("the device is large enough");
         Member {
             uuid: uuid(2, member),
@@ -249,7 +262,7 @@ impl Scenario {
     fn places(&self, member: u8) -> &Places {
         let all = self
             .places
-            .get_or_init(|| (0..self.members).map(|m| self.find_places(m)).collect());
+            .get_or_init(|| (0..self.disks()).map(|m| self.find_places(m)).collect());
         &all[usize::from(member)]
     }
 
@@ -283,7 +296,9 @@ impl Scenario {
         ];
         let mut windows = Vec::new();
         for spec in std::iter::once(&self.source).chain(&self.target) {
-            for slot in spec.slots.iter().filter(|s| s.member == member) {
+            // A spare may come to hold what any member holds.
+            let is_spare = member >= self.members;
+            for slot in spec.slots.iter().filter(|s| is_spare || s.member == member) {
                 for &(start, len) in &slot.extents {
                     windows.push(Window {
                         start: DATA + start,
@@ -320,6 +335,7 @@ impl Scenario {
     ) -> Scenario {
         Scenario {
             members,
+            spares: 0,
             size,
             source,
             target,

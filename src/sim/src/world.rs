@@ -17,6 +17,7 @@ use restripe_core::ondisk::{StashHeader, Superblock};
 use restripe_core::placement::Set;
 use restripe_core::range_lock::RangeLock;
 use restripe_core::rules::Rules;
+use restripe_core::shape::Change;
 
 use crate::blobs::Blobs;
 use crate::disk::{Disk, Image, Tag};
@@ -69,10 +70,14 @@ pub struct World {
     pub strict: Oracle,
     /// The same, where it does not: for copies that were never read.
     pub loose: Oracle,
+    /// Disks that were members and are none any more.
+    pub gone: MemberMask,
     /// Some member failed, in this life or before.
     pub faulted: bool,
     /// Some member failed that may not be done without.
     pub flaky: bool,
+    /// Rebuilds that came to their end in this life.
+    pub rebuilt: u64,
     /// A migration was asked for.
     pub migrating: bool,
     /// Next version that a write writes.
@@ -96,6 +101,8 @@ pub struct Start {
     pub version: u32,
     /// Members that are there.
     pub present: MemberMask,
+    /// Disks that were members and are none any more.
+    pub gone: MemberMask,
     /// Some member failed in an earlier life.
     pub faulted: bool,
 }
@@ -155,8 +162,10 @@ impl World {
             stopped: false,
             strict: start.strict,
             loose: start.loose,
+            gone: start.gone,
             faulted: start.faulted,
             flaky: false,
+            rebuilt: 0,
             migrating: false,
             version: start.version,
             now: 0,
@@ -282,10 +291,68 @@ impl World {
             let end = Logical(map.size.0).round_up(set.layout.stripe());
             set.survives(alive) && (!set.layout.level.is_redundant() || set.resync >= end)
         };
-        !self.faulted
+        let known = |m: &MemberId| !map.kept().has(*m);
+        let settled = self.dead().iter().all(|m| known(&m));
+        let in_use = map.alive.has(MemberId(member)) || map.rebuilding.has(MemberId(member));
+        settled
+            && in_use
+            && !self.flaky
             && !self.migrating
             && bears(&map.source)
             && map.target.as_ref().is_none_or(bears)
+    }
+
+    /// Disks that don't answer.
+    fn dead(&self) -> MemberMask {
+        !self.answering() & self.scenario.all_disks()
+    }
+
+    pub fn is_dead(&self, member: MemberId) -> bool {
+        self.disks[usize::from(member.0)].dead
+    }
+
+    /// The user has members come or go.
+    pub fn change(&mut self, change: &Change) {
+        self.log(|| format!("user asks {change:?}"));
+        if let Change::Add { id, .. } | Change::Replace { id, .. } = change {
+            let blank = vec![0; restripe_core::ondisk::SUPERBLOCK_SECTORS.0 as usize];
+            for start in self.scenario.slots(id.0) {
+                self.disks[usize::from(id.0)].force(start, &blank);
+            }
+            self.last_slot[usize::from(id.0)] = None;
+            self.dirty = true;
+        }
+        // Whatever speaks against it: it is for the core to know.
+        if let Err(refusal) = self.engine.change_members(self.now, change) {
+            self.log(|| format!("  refused: {refusal}"));
+        }
+        self.collect_intents();
+    }
+
+    /// The user has a member fail.
+    pub fn fail_member(&mut self, member: u8) {
+        self.log(|| format!("user fails member {member}"));
+        if self.engine.fail_member(self.now, MemberId(member)).is_ok() {
+            self.faulted = true;
+            self.dirty = true;
+        }
+        self.collect_intents();
+    }
+
+    /// Members have left for good.
+    pub(crate) fn dismiss(&mut self, members: MemberMask) {
+        let blank = vec![0; restripe_core::ondisk::SUPERBLOCK_SECTORS.0 as usize];
+        for member in members.iter() {
+            self.gone.insert(member);
+            let disk = &mut self.disks[usize::from(member.0)];
+            if !disk.dead {
+                for start in self.scenario.slots(member.0) {
+                    disk.force(start, &blank);
+                }
+            }
+        }
+        self.tell(Event::Dismissed { members });
+        self.dirty = true;
     }
 
     /// The volume may be larger than it was.

@@ -50,9 +50,12 @@ fn try_all(what: &str, scenarios: &[Scenario], effort: Effort, seeds: u64, least
         }
     }
     println!(
-        "{what}: {} crash states in {} lives, {} of them in stash windows, {} without a member",
-        tally.states, tally.lives, tally.windows, tally.degraded
+        "{what}: {} crash states in {} lives, {} of them in stash windows, {} in {} rebuilds, {} without a member",
+        tally.states, tally.lives, tally.windows, tally.rebuilding, tally.rebuilt, tally.degraded
     );
+    if effort.faults {
+        assert!(tally.rebuilt > 0, "no member was ever rebuilt");
+    }
     assert!(
         tally.states >= least,
         "only {} crash states were tried",
@@ -96,7 +99,7 @@ fn crashes_in_recovery() {
     try_all("nested", &all, effort, 3, 10_000);
 }
 
-/// Members die on the way.
+/// Members die on the way, and others take their place.
 #[test]
 fn members_fail() {
     let effort = Effort {
@@ -108,5 +111,5 @@ fn members_fail() {
     let mut all = small::growths();
     all.extend(small::shrinks());
     all.extend(small::at_rest());
-    try_all("faults", &all, effort, 4, 10_000);
+    try_all("faults", &all, effort, 12, 10_000);
 }

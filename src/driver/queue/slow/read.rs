@@ -80,13 +80,13 @@ fn enter(
 fn is_rebuilt(view: &View, range: Range, avoid: MemberMask) -> bool {
     let mut x = range.start;
     while x < range.end {
-        let (route, end) = view.route_read(x);
+        let (route, alive, end) = view.way(x);
         let end = end.min(range.end);
         if route == Route::Window {
             x = end;
             continue;
         }
-        match stripe::read(view.set(route), view.map.alive & !avoid, x, end - x) {
+        match stripe::read(view.set(route), alive & !avoid, x, end - x) {
             Read::Rebuild(_) => return true,
             Read::Direct(place) => x += place.run,
             Read::Lost(run) => x += run,
@@ -104,7 +104,7 @@ fn read_all(
     let range = range_of(rq);
     let mut x = range.start;
     while x < range.end {
-        let (route, end) = view.route_read(x);
+        let (route, alive, end) = view.way(x);
         let mut end = end.min(range.end);
         if route == Route::Window {
             x = from_window(volume, rq, Range::new(x, end))?;
@@ -118,18 +118,12 @@ fn read_all(
             end = end.min(gap.start);
         }
         let to = x - range.start;
-        let run = match from_set(volume, view, view.set(route), rq, (x, end - x, to), avoid) {
+        let (set, part) = (view.set(route), (x, end - x, to));
+        let run = match from_set(volume, view, set, rq, part, (alive, avoid)) {
             // I3: what the target does not give, the source still has.
             Err(_) if in_gap => {
                 let source = &view.map.source;
-                from_set(
-                    volume,
-                    view,
-                    source,
-                    rq,
-                    (x, end - x, to),
-                    MemberMask::EMPTY,
-                )?
+                from_set(volume, view, source, rq, part, (alive, MemberMask::EMPTY))?
             }
             result => result?,
         };
@@ -157,13 +151,13 @@ fn from_set(
     set: &Set,
     rq: &Request<Queue>,
     (x, len, to): (Logical, Sectors, Sectors),
-    avoid: MemberMask,
+    (alive, avoid): (MemberMask, MemberMask),
 ) -> Result<Sectors, Failure> {
-    match stripe::read(set, view.map.alive & !avoid, x, len) {
+    match stripe::read(set, alive & !avoid, x, len) {
         Read::Direct(place) => direct(view, rq, place, to),
         Read::Rebuild(run) => rebuild(volume, view, set, rq, (x, run, to)),
         // Perhaps what failed was another place on that member.
-        Read::Lost(_) => match stripe::read(set, view.map.alive, x, len) {
+        Read::Lost(_) => match stripe::read(set, alive, x, len) {
             Read::Direct(place) => direct(view, rq, place, to),
             Read::Rebuild(_) | Read::Lost(_) => Err(Failure::Lost),
         },

@@ -87,7 +87,7 @@ fn write_set(
         let data = Source::Buffer(&kit.bounce);
         let mut x = part.start;
         while x < part.end {
-            let (places, run) = stripe::copies(set, view.map.alive, x, part.end - x);
+            let (places, run) = stripe::copies(set, view.alive(x), x, part.end - x);
             lost |= places.is_empty();
             for place in &places {
                 let tag = place.member.0;
@@ -123,7 +123,7 @@ fn write_parity(
     kit: &mut Kit,
     flags: Flags,
 ) -> Result<(), Failure> {
-    let alive = view.map.alive;
+    let alive = view.alive(part.start);
     let Kit {
         plan,
         scratch,

@@ -280,6 +280,13 @@ impl HolderLink {
     }
 }
 
+impl HolderLink {
+    /// The number of the device that is linked.
+    pub fn devt(&self) -> u32 {
+        self.member.devt()
+    }
+}
+
 impl Drop for HolderLink {
     fn drop(&mut self) {
         // SAFETY: They were linked by `new`, and both are kept by us.
