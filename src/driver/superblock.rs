@@ -27,6 +27,8 @@ pub(crate) fn empty() -> Result<KBox<Superblock>> {
             epoch: 0,
             generation: 0,
             clean: false,
+            marked: false,
+            journal: Default::default(),
             logical_block: 0,
             volume_sectors: Sectors::ZERO,
             sets <- list(),

@@ -139,7 +139,10 @@ pub(super) fn round(volume: &Volume, mut rq: OwnedRequest<Queue>) {
     };
     let room = op.scratch.len();
     *stage = Stage::ParityReads;
-    match op.work.plan(view.set(*route), view.alive(range.start), range, room) {
+    match op
+        .work
+        .plan(view.set(*route), view.alive(range.start), range, room)
+    {
         None => finish(rq, Status::IOERR),
         Some(false) => calculate(volume, rq),
         Some(true) => rq.submit(|_, io, batch| {
@@ -155,9 +158,14 @@ pub(super) fn round(volume: &Volume, mut rq: OwnedRequest<Queue>) {
             let view = &**view;
             let ParityOp { scratch, work, .. } = &mut **op;
             let mut cutter = Cutter::new(scratch);
-            work.for_each(view.set(*route), view.alive(range.start), range, |plan, base| {
-                send_reads(plan, base, &mut cutter, |id| view.member(id), batch);
-            });
+            work.for_each(
+                view.set(*route),
+                view.alive(range.start),
+                range,
+                |plan, base| {
+                    send_reads(plan, base, &mut cutter, |id| view.member(id), batch);
+                },
+            );
         }),
     }
 }
@@ -171,10 +179,10 @@ pub(super) fn reads_done(rq: OwnedRequest<Queue>, outcome: Outcome) {
         rq.queue_data().count_read_error(member);
     }
     let io = rq.data();
-    let bearable = io
-        .view
-        .as_ref()
-        .is_some_and(|view| view.set(io.route).survives(view.alive(range_of(&rq).start) & !members));
+    let bearable = io.view.as_ref().is_some_and(|view| {
+        view.set(io.route)
+            .survives(view.alive(range_of(&rq).start) & !members)
+    });
     if bearable {
         fault(rq, members);
     } else {
@@ -214,16 +222,21 @@ pub(super) fn calculate(_volume: &Volume, mut rq: OwnedRequest<Queue>) {
         let ParityOp { scratch, work, .. } = &mut **op;
         let (scratch, flags) = (&*scratch, rq.flags().for_member());
         let data = Source::Request(rq);
-        work.for_each(view.set(*route), view.alive(range.start), range, |plan, base| {
-            send_writes(
-                plan,
-                (scratch, base),
-                data,
-                flags,
-                |id| view.member(id),
-                batch,
-            );
-        });
+        work.for_each(
+            view.set(*route),
+            view.alive(range.start),
+            range,
+            |plan, base| {
+                send_writes(
+                    plan,
+                    (scratch, base),
+                    data,
+                    flags,
+                    |id| view.member(id),
+                    batch,
+                );
+            },
+        );
     });
 }
 

@@ -89,14 +89,12 @@ impl Chore {
             let (len, found) = if parity {
                 let within = Sectors(rem(at, layout.chunk.0));
                 let len = recover_run(set, Offset(at), BAND.min(layout.chunk - within));
-                let found =
-                    recover_parity_into(set, members, Offset(at), len, &mut self.plan);
+                let found = recover_parity_into(set, members, Offset(at), len, &mut self.plan);
                 (len, found)
             } else {
                 let spot = layout.locate(Logical(at));
                 let len = recover_run(set, spot.offset, spot.run.min(Sectors(end - at)).min(BAND));
-                let found =
-                    recover_mirror_into(set, members, Logical(at), len, &mut self.plan);
+                let found = recover_mirror_into(set, members, Logical(at), len, &mut self.plan);
                 (len, found)
             };
             let failed = match found {

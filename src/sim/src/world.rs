@@ -267,8 +267,9 @@ impl World {
         }
         self.log(|| "user migrates".to_string());
         self.dirty = true;
-        self.migrating = true;
-        if self.engine.migrate(self.now, &next).is_err() {
+        // Members that come or go just now are a reason to write the line again.
+        self.migrating = self.engine.migrate(self.now, &next).is_ok();
+        if !self.migrating && self.scenario.spares == 0 {
             self.fail("a migration was refused that may begin");
         }
         self.collect_intents();
