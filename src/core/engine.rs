@@ -100,6 +100,14 @@ pub enum Event {
     Dismissed {
         members: MemberMask,
     },
+    /// Answers `MoveHeads`.
+    HeadsMoved {
+        failed: MemberMask,
+    },
+    /// Answers `Sign`.
+    Signed {
+        failed: MemberMask,
+    },
     /// Answers `Drain`.
     Drained {
         who: Who,
@@ -174,6 +182,11 @@ pub enum Intent {
     /// Write [`Engine::superblock`] to each of these members, into the slot that
     /// [`Engine::next_slot`] names, durably (FUA).
     Commit { members: MemberMask },
+    /// Copy the first 128 KiB of these members to the head region of their reserve, or back.
+    MoveHeads { members: MemberMask, back: bool },
+    /// Write a signature over the first 4096 bytes of these members and zeroes over the
+    /// rest of their first 128 KiB, durably (FUA).
+    Sign { members: MemberMask },
     /// From now on admit requests under [`Engine::map`] and [`Engine::cursor`];
     /// writes that waited for a map are admitted anew. No answer.
     #[default]
@@ -413,6 +426,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 failed,
             } => self.stash_flushed(job, failed),
             Event::Committed { failed } => self.committed(failed),
+            Event::HeadsMoved { failed } => self.heads_moved(failed),
+            Event::Signed { failed } => self.signed(failed),
             Event::Drained { who: Who::Control } => self.control_drained(),
             Event::Drained { who: Who::Job(job) } => self.window_drained(job),
             Event::WantActive if self.sb_active_published() => self.emit(Intent::Publish),

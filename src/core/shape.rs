@@ -5,6 +5,7 @@
 
 mod create;
 mod examine;
+mod head;
 mod member;
 mod migration;
 mod plan;
@@ -12,6 +13,7 @@ mod resize;
 
 pub use create::{adopt, create, Wish as CreateWish};
 pub use examine::{write_examine, write_volume};
+pub use head::{head_coming_home, heads_leaving, move_heads};
 pub use member::{change_for, check_change, is_placed, make_change, take_spares, Change};
 pub use migration::{
     begin_migration, common_row, finish_migration, needs_stash, way_of, Wish as MigrationWish,

@@ -43,6 +43,8 @@ enum State {
     DrainBefore,
     /// Those too that were admitted while the others ended.
     DrainAgain,
+    /// Heads of adopted members are being copied, while no write is under way.
+    MoveHeads,
     Flush,
     /// Superblocks are being written, to new members while `rest` is not empty.
     Commit {
@@ -50,6 +52,8 @@ enum State {
     },
     /// Readers of places that are about to be used anew must end.
     DrainAfter,
+    /// Signatures are being written where nobody reads any more.
+    Sign,
     /// No superblock can be made durable any more.
     Failed,
 }
@@ -74,6 +78,8 @@ pub(super) struct Control {
     flushed_to: Logical,
     /// Resynced when the last flush began.
     flushed_scrub: Logical,
+    /// Members whose signatures stand, as far as is known.
+    signed: MemberMask,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -264,6 +270,49 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// Requests wait for this commit: it can't wait for them.
     fn is_urgent(&self) -> bool {
         !self.control.faults.is_empty() || self.control.want_active
+    }
+
+    /// Nothing is being written: heads that this step places elsewhere can be copied. Their old
+    /// places stay as they are until its commit is durable.
+    fn move_heads(&mut self) {
+        let (members, back) = match self.control.step {
+            Step::Start if self.control.starting => {
+                (shape::heads_leaving(&self.sb, &self.before), false)
+            }
+            Step::Finish => {
+                let home = shape::head_coming_home(&self.sb);
+                (home.map_or(MemberMask::EMPTY, MemberMask::of), true)
+            }
+            _ => (MemberMask::EMPTY, false),
+        };
+        if members.is_empty() {
+            return self.flush();
+        }
+        self.control.state = State::MoveHeads;
+        self.emit(Intent::MoveHeads { members, back });
+    }
+
+    pub(super) fn heads_moved(&mut self, failed: MemberMask) {
+        assert_eq!(self.control.state, State::MoveHeads);
+        self.note_faults(failed);
+        self.flush();
+    }
+
+    /// Members that lack a signature in place of their heads.
+    fn unsigned(&self) -> MemberMask {
+        let mut members = MemberMask::EMPTY;
+        for member in self.sb.live().iter() {
+            if self.sb.head_moved(member) && !self.control.signed.has(member) {
+                members.insert(member);
+            }
+        }
+        members
+    }
+
+    pub(super) fn signed(&mut self, failed: MemberMask) {
+        assert_eq!(self.control.state, State::Sign);
+        self.control.state = State::Idle;
+        self.note_faults(failed);
     }
 
     fn flush(&mut self) {
@@ -591,8 +640,13 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             self.emit(Intent::Resized { size: done.size });
         }
         self.emit(Intent::Changed);
+        for member in self.control.signed.iter() {
+            if !self.sb.head_moved(member) {
+                self.control.signed.remove(member);
+            }
+        }
         let reuse = had_target && (self.safe != self.cursor.durable || step == Step::Retire);
-        if reuse && !self.broken(Rule::I5) {
+        if (reuse || !self.unsigned().is_empty()) && !self.broken(Rule::I5) {
             self.control.state = State::DrainAfter;
             self.emit(Intent::Drain { who: Who::Control });
             return;
@@ -608,7 +662,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 self.control.state = State::DrainAgain;
                 self.emit(Intent::Drain { who: Who::Control });
             }
-            State::DrainBefore | State::DrainAgain => self.flush(),
+            State::DrainBefore | State::DrainAgain => self.move_heads(),
             State::DrainAfter => self.after_drain(),
             _ => panic!("a drain that nobody asked for"),
         }
@@ -621,6 +675,13 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         if self.control.step == Step::Retire {
             self.emit(Intent::Unlock { job: 0 });
             self.jobs[0] = super::Job::default();
+        }
+        let members = self.unsigned();
+        if !members.is_empty() {
+            // Tried once: where it fails, that is a fault, and the next assembly tries again.
+            self.control.signed = self.control.signed | members;
+            self.control.state = State::Sign;
+            self.emit(Intent::Sign { members });
         }
     }
 
@@ -710,8 +771,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
 
     /// A step that was under way can't be: nothing of it is durable yet.
     fn abandon_step(&mut self) -> bool {
-        if matches!(self.control.step, Step::Finish | Step::Retire) {
-            // Its members failed to flush: the data are not safe at the target.
+        if matches!(self.control.step, Step::Start | Step::Finish | Step::Retire) {
+            // Its members failed to flush: neither data at the target nor a head copied are safe.
             self.control.state = State::Idle;
             self.control.committing = Committing::default();
             if self.map.hold {

@@ -146,7 +146,7 @@ fn check_set(superblock: &Superblock, set: &Set) -> Found {
             extent.slot.0 < layout.slots && extent.len.0 > 0,
             "an extent backs a slot that is not there"
         );
-        check_extent(superblock, set, extent)?;
+        check_extent(superblock, extent)?;
     }
     ensure!(
         set.extents.windows(2).all(|two| two[0].slot <= two[1].slot),
@@ -175,7 +175,7 @@ fn check_slot(set: &Set, slot: SlotId) -> Found {
     Ok(())
 }
 
-fn check_extent(superblock: &Superblock, set: &Set, extent: &Extent) -> Found {
+fn check_extent(superblock: &Superblock, extent: &Extent) -> Found {
     let Some(member) = superblock.members.get(usize::from(extent.member.0)) else {
         return Err("an extent is on a member that is not there");
     };
@@ -183,30 +183,16 @@ fn check_extent(superblock: &Superblock, set: &Set, extent: &Extent) -> Found {
         member.is_used(),
         "an extent is on a member that is not there"
     );
-    let home = member.regions.iter().find(|region| {
+    let has_home = member.regions.iter().any(|region| {
         matches!(region.kind, RegionKind::Data | RegionKind::Head)
             && inside(extent.start, extent.len, region.start, region.len)
     });
-    let Some(home) = home else {
-        return Err("an extent lies outside its member's data area");
-    };
-    let head = set
-        .extents
-        .iter()
-        .any(|other| is_in_head(superblock, other) && other.member == extent.member);
+    ensure!(has_home, "an extent lies outside its member's data area");
     ensure!(
-        home.kind == RegionKind::Head || !head || extent.start >= Physical::ZERO + HEAD_LEN,
+        extent.start >= Physical::ZERO + HEAD_LEN || !superblock.head_moved(extent.member),
         "an extent lies where a signature stands"
     );
     Ok(())
-}
-
-fn is_in_head(superblock: &Superblock, extent: &Extent) -> bool {
-    superblock
-        .members
-        .get(usize::from(extent.member.0))
-        .and_then(|member| member.region(RegionKind::Head))
-        .is_some_and(|head| inside(extent.start, extent.len, head.start, head.len))
 }
 
 /// Extents may share a place only where one set is the source and the other the

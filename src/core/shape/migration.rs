@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The first and the last superblock of a migration.
 
+use super::head::{head_coming_home, move_heads, put_back};
 use super::{slot_room, volume_of, whole_slot, NewMember};
 use crate::footprint::overwrites;
-use crate::geometry::{rem, Logical, MemberId, Physical, Range, Sectors, SlotId, MAX_MEMBERS};
+use crate::geometry::{rem, Logical, MemberId, Range, Sectors, SlotId, MAX_MEMBERS};
 use crate::layout::{Layout, Level};
-use crate::ondisk::{
-    MapRange, Member, MemberState, Migration, RegionKind, Superblock, Uuid, HEAD_LEN, UNIT,
-};
+use crate::ondisk::{MapRange, Member, MemberState, Migration, RegionKind, Superblock, Uuid, UNIT};
 use crate::placement::{Extent, Set, MAX_EXTENTS};
 use crate::refusal;
 use crate::text::Refusal;
@@ -26,10 +25,6 @@ pub struct Wish<'a> {
     pub chunk: Sectors,
     /// Become the last slots, in this order.
     pub added: &'a [NewMember<'a>],
-    /// The first 128 KiB of an adopted disk move to its reserve. The caller has
-    /// copied and flushed them, with writes to them held, before the superblock
-    /// is committed, and only then puts a signature in their place.
-    pub move_head: bool,
 }
 
 /// Data sectors of the smallest piece that is whole rows of both: what cursors lie on.
@@ -58,9 +53,7 @@ pub fn begin_migration(
 ) -> Result<(), Refusal> {
     let from = may_begin(now, wish)?;
     into.copy_from(now);
-    if wish.move_head {
-        move_head(into, from);
-    }
+    move_heads(into);
     let to = into.sets.len();
     if !into.sets.try_push(Set::default()) {
         return Err(refusal!(
@@ -145,41 +138,6 @@ fn may_begin(now: &Superblock, wish: &Wish<'_>) -> Result<usize, Refusal> {
         }
     }
     Ok(from)
-}
-
-/// Puts the first 128 KiB of an adopted member's data in its reserve.
-#[inline(never)]
-fn move_head(into: &mut Superblock, set: usize) {
-    let members = &into.members;
-    let extents = &mut into.sets[set].extents;
-    let head_of = |extent: &Extent| {
-        let member = &members[usize::from(extent.member.0)];
-        let at_start = extent.start == Physical::ZERO && extent.len > HEAD_LEN;
-        let head = member.region(RegionKind::Head);
-        head.filter(|_| member.adopted && at_start)
-    };
-    let found = extents
-        .iter()
-        .enumerate()
-        .find_map(|(index, extent)| Some((index, head_of(extent)?)));
-    let Some((index, head)) = found else {
-        return;
-    };
-    let whole = extents[index];
-    if !extents.try_push(Extent::default()) {
-        return;
-    }
-    extents[index..].rotate_right(1);
-    extents[index] = Extent {
-        start: head.start,
-        len: HEAD_LEN,
-        ..whole
-    };
-    extents[index + 1] = Extent {
-        start: Physical::ZERO + HEAD_LEN,
-        len: whole.len - HEAD_LEN,
-        ..whole
-    };
 }
 
 /// Makes the last set of `into` the target, whose first slot is the source's, and
@@ -315,11 +273,15 @@ pub fn needs_stash(source: &Set, target: &Set, volume: Sectors) -> bool {
 /// # Panics
 /// Without a migration: a bug of the caller.
 pub fn finish_migration(superblock: &mut Superblock) {
+    let goes_home = head_coming_home(superblock).is_some();
     let migration = superblock
         .migration
         .take()
         .expect("only a migration can be finished");
     let mut set = superblock.sets[usize::from(migration.target)];
+    if goes_home {
+        put_back(&mut set);
+    }
     let layout = set.layout;
     let moved = Logical(superblock.volume_sectors.0).round_up(layout.stripe());
     set.resync = if layout.level.is_redundant() {
@@ -343,6 +305,7 @@ pub fn finish_migration(superblock: &mut Superblock) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::geometry::Physical;
     use crate::ondisk::Region;
     use crate::text::Errno;
 

@@ -47,6 +47,8 @@ impl World {
             } => self.scrub(job, (which, range, kind), (alive, onto)),
             Intent::Flush { who, members } => self.flush(who, members),
             Intent::Commit { members } => self.commit(members),
+            Intent::MoveHeads { members, back } => self.move_heads(members, back),
+            Intent::Sign { members } => self.sign(members),
             Intent::Publish => self.publish(),
             Intent::Drain { who } => {
                 let waits: Vec<u64> = self

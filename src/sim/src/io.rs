@@ -17,6 +17,8 @@ pub enum Owner {
     Request(u64),
     Flush(Who),
     Commit,
+    Heads,
+    Sign,
 }
 
 /// Transfers that are waited for together.
@@ -304,6 +306,13 @@ impl World {
 
     fn deliver(&mut self, owner: Owner, dest: Dest, tags: &[Tag]) {
         let (data, scratch) = match owner {
+            Owner::Heads => {
+                let Dest::Data(at) = dest else {
+                    unreachable!("heads have no scratch");
+                };
+                self.heads.data[at..at + tags.len()].copy_from_slice(tags);
+                return;
+            }
             Owner::Job(job) => {
                 let task = &mut self.jobs[usize::from(job)];
                 (&mut task.data, &mut task.scratch)
@@ -312,7 +321,7 @@ impl World {
                 Some(request) => (&mut request.data, &mut request.scratch),
                 None => return,
             },
-            Owner::Flush(_) | Owner::Commit => unreachable!("they read nothing"),
+            Owner::Flush(_) | Owner::Commit | Owner::Sign => unreachable!("they read nothing"),
         };
         match dest {
             Dest::Data(at) => data[at..at + tags.len()].copy_from_slice(tags),
@@ -326,6 +335,8 @@ impl World {
             Owner::Request(id) => self.request_io_done(id, failed),
             Owner::Flush(who) => self.tell(Event::Flushed { who, failed }),
             Owner::Commit => self.tell(Event::Committed { failed }),
+            Owner::Heads => self.heads_io_done(failed),
+            Owner::Sign => self.tell(Event::Signed { failed }),
         }
     }
 }

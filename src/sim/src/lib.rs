@@ -6,6 +6,7 @@
 pub mod blobs;
 pub mod crash;
 pub mod disk;
+mod heads;
 mod intents;
 mod io;
 mod jobs;

@@ -79,6 +79,9 @@ pub struct Runner {
     effort: Effort,
     rules: Rules,
     rng: Rng,
+    /// The sets that the volume begins and ends on.
+    first: Set,
+    last: Option<Set>,
     /// Migrations begun; each has a uuid of its own.
     migrations: u8,
     pub tally: Tally,
@@ -109,7 +112,7 @@ fn first_images(scenario: &Scenario, rng: &mut Rng) -> Vec<Image> {
             );
         }
     }
-    let set = scenario.source.set();
+    let set = scenario.first_set();
     let put = |images: &mut Vec<Image>, set: &Set, slot: SlotId, offset, tag: Tag| {
         let place = set.place(slot, offset);
         let index = scenario.disk_shape(place.member.0).index(place.at.0, 1);
@@ -194,6 +197,8 @@ impl Runner {
     pub fn new(mut scenario: Scenario, effort: Effort, seed: u64, rules: Rules) -> Runner {
         scenario.spares = if effort.faults { SPARES } else { 0 };
         Runner {
+            first: scenario.first_set(),
+            last: scenario.last_set(),
             scenario: Rc::new(scenario),
             blobs: Rc::default(),
             effort,
@@ -393,8 +398,8 @@ impl Runner {
         let sb = world.engine.superblock();
         let due = self.scenario.target.is_some()
             && sb.migration.is_none()
-            && sb.sets[0].extents == self.scenario.source.set().extents
-            && sb.sets[0].layout == self.scenario.source.set().layout
+            && sb.sets[0].extents == self.first.extents
+            && sb.sets[0].layout == self.first.layout
             && !life.stopping
             && !world.migrating
             && !world.faulted;
@@ -668,6 +673,7 @@ impl Runner {
         }
         let images: Vec<Image> = world.disks.iter().map(|d| d.visible().clone()).collect();
         self.check_content(world, &images)?;
+        world.check_signatures(&images)?;
         world.reader(&images).check_sets()
     }
 
@@ -699,8 +705,8 @@ impl Runner {
                 set.resync.0, end.0
             ));
         }
-        if let Some(target) = &self.scenario.target
-            && (set.layout.level != target.level || set.extents != target.set().extents)
+        if let Some(last) = self.last
+            && (set.layout != last.layout || set.extents != last.extents)
         {
             return Err("the volume is not where it was to be".into());
         }
@@ -711,6 +717,7 @@ impl Runner {
     fn check_stopped(&mut self, world: &World) -> Result<End, Failure> {
         let images: Vec<Image> = world.disks.iter().map(|d| d.durable().clone()).collect();
         self.check_content(world, &images)
+            .and_then(|()| world.check_signatures(&images))
             .map_err(|why| format!("stopped, and {why}"))?;
         let trial = trial(world);
         let Some(found) = trial.check(&images)? else {

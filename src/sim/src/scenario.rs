@@ -14,11 +14,11 @@ use restripe_core::geometry::{Logical, MemberId, MemberMask, Physical, Sectors, 
 use restripe_core::layout::{Layout, Level};
 use restripe_core::list::List;
 use restripe_core::ondisk::{
-    MapRange, Member, MemberState, Migration, RegionKind, SUPERBLOCK_SECTORS, Serial, Superblock,
-    UNIT, Uuid, member_geometry,
+    HEAD_LEN, MapRange, Member, MemberState, Migration, RegionKind, SUPERBLOCK_SECTORS, Serial,
+    Superblock, UNIT, Uuid, member_geometry,
 };
 use restripe_core::placement::{Extent, Set};
-use restripe_core::shape::{common_row, way_of};
+use restripe_core::shape::{common_row, move_heads, way_of};
 use restripe_core::way::Way;
 
 use crate::disk::{Shape, Window};
@@ -35,6 +35,8 @@ const DATA_LEN: u64 = 10240;
 pub struct SlotSpec {
     pub member: u8,
     pub extents: Vec<(u64, u64)>,
+    /// The member's data begin at its sector 0, and so do its extents.
+    pub adopted: bool,
 }
 
 /// A set.
@@ -62,6 +64,8 @@ pub struct Scenario {
     pub synced: bool,
     /// The way of the migration, where it is not to be the best one.
     pub forced_way: Option<Way>,
+    /// A member that had its data before restripe.
+    adopted: Option<u8>,
     places: OnceCell<Vec<Places>>,
 }
 
@@ -70,6 +74,7 @@ pub struct Scenario {
 struct Places {
     shape: Rc<Shape>,
     stash: u64,
+    head: u64,
     slots: [u64; 2],
 }
 
@@ -80,6 +85,9 @@ impl std::fmt::Display for Scenario {
             write!(f, " to {target}, {:?}", self.way())?;
         }
         write!(f, ", pieces of {}", self.piece)?;
+        if let Some(member) = self.adopted {
+            write!(f, ", {member} adopted")?;
+        }
         if self.write_through {
             write!(f, ", no cache")?;
         }
@@ -129,6 +137,7 @@ impl SetSpec {
             .map(|&member| SlotSpec {
                 member,
                 extents: vec![(start, len)],
+                adopted: false,
             })
             .collect();
         SetSpec {
@@ -136,6 +145,11 @@ impl SetSpec {
             chunk,
             slots,
         }
+    }
+
+    /// Whether it is a volume on one disk.
+    fn is_lone_linear(&self) -> bool {
+        self.level == Level::Linear && self.slots.len() == 1
     }
 
     /// The same as the core has it.
@@ -155,7 +169,7 @@ impl SetSpec {
                 extents.push(Extent {
                     slot: SlotId(slot as u8),
                     member: MemberId(spec.member),
-                    start: Physical(DATA + start),
+                    start: Physical(spec.base() + start),
                     len: Sectors(len),
                 });
             }
@@ -166,6 +180,13 @@ impl SetSpec {
             resync: Logical(layout.capacity().0),
             true_from: Logical::ZERO,
         }
+    }
+}
+
+impl SlotSpec {
+    /// Where its member's data begin.
+    fn base(&self) -> u64 {
+        if self.adopted { 0 } else { DATA }
     }
 }
 
@@ -188,8 +209,10 @@ impl Scenario {
 
     /// The row of a member that comes in.
     pub fn row(&self, member: u8) -> Member {
-        let geometry = member_geometry(DEVICE, false).expect("the device is large enough");
+        let adopted = self.adopted == Some(member);
+        let geometry = member_geometry(DEVICE, adopted).expect("the device is large enough");
         Member {
+            adopted,
             uuid: uuid(2, member),
             serial: Serial::from("simulated"),
             device_sectors: DEVICE,
@@ -222,12 +245,52 @@ impl Scenario {
             set.resync = Logical::ZERO;
         }
         sb.sets.push(set);
+        if !self.source.is_lone_linear() {
+            move_heads(&mut sb);
+        }
         sb.ranges.push(MapRange {
             start: Logical::ZERO,
             end: Logical(self.size),
             set: 0,
         });
         sb
+    }
+
+    /// The set that the volume begins on.
+    pub fn first_set(&self) -> Set {
+        self.superblock().sets[0]
+    }
+
+    /// The set that the volume is to be on at last.
+    pub fn last_set(&self) -> Option<Set> {
+        let target = self.target.as_ref()?;
+        let mut set = target.set();
+        if !target.is_lone_linear() {
+            let sb = self.migrating(&self.superblock(), 1)?;
+            set.extents = sb.sets[1].extents;
+        }
+        Some(set)
+    }
+
+    /// The same with `member` as a disk that had its data before restripe.
+    pub fn adopting(mut self, member: u8) -> Scenario {
+        self.adopted = Some(member);
+        for set in std::iter::once(&mut self.source).chain(&mut self.target) {
+            for slot in &mut set.slots {
+                slot.adopted = slot.member == member;
+            }
+        }
+        self
+    }
+
+    /// Whether the extents of the adopted member, if there is one, are at its start or leave that alone.
+    fn heads_are_whole(&self) -> bool {
+        let sets = std::iter::once(&self.source).chain(&self.target);
+        let mut extents = sets
+            .flat_map(|set| &set.slots)
+            .filter(|slot| Some(slot.member) == self.adopted)
+            .flat_map(|slot| &slot.extents);
+        extents.all(|(start, _)| *start == 0 || *start >= HEAD_LEN.0)
     }
 
     /// Of the volume as it is now, what it is when the migration has begun.
@@ -255,6 +318,7 @@ impl Scenario {
             ..Migration::default()
         });
         sb.sets.push(set);
+        move_heads(&mut sb);
         sb.map_from_cursor();
         Some(sb)
     }
@@ -269,6 +333,11 @@ impl Scenario {
     /// Where on a member its stash begins; the header is first.
     pub fn stash(&self, member: u8) -> u64 {
         self.places(member).stash
+    }
+
+    /// Where on a member the first of its data go when a signature takes their place.
+    pub fn head(&self, member: u8) -> u64 {
+        self.places(member).head
     }
 
     /// Where on a member its two superblocks are.
@@ -290,6 +359,7 @@ impl Scenario {
                 .0
         };
         let stash = start(RegionKind::Stash);
+        let head = start(RegionKind::Head);
         let slots = [
             start(RegionKind::SuperblockA),
             start(RegionKind::SuperblockB),
@@ -301,10 +371,18 @@ impl Scenario {
             for slot in spec.slots.iter().filter(|s| is_spare || s.member == member) {
                 for &(start, len) in &slot.extents {
                     windows.push(Window {
-                        start: DATA + start,
+                        start: slot.base() + start,
                         len,
                     });
                 }
+            }
+        }
+        if self.adopted == Some(member) {
+            for start in [0, head] {
+                windows.push(Window {
+                    start,
+                    len: HEAD_LEN.0,
+                });
             }
         }
         windows.push(Window {
@@ -321,6 +399,7 @@ impl Scenario {
         Places {
             shape,
             stash,
+            head,
             slots,
         }
     }
@@ -343,6 +422,7 @@ impl Scenario {
             write_through: false,
             synced: true,
             forced_way: None,
+            adopted: None,
             places: OnceCell::new(),
         }
     }
@@ -432,7 +512,10 @@ impl Scenario {
             if rng.u8(..4) == 0 {
                 scenario.forced_way = Some(Way::of(rng.bool()));
             }
-            if fits && scenario.can_migrate() {
+            if rng.u8(..4) == 0 {
+                scenario = scenario.adopting(0);
+            }
+            if fits && scenario.heads_are_whole() && scenario.can_migrate() {
                 break scenario;
             }
         };

@@ -89,6 +89,29 @@ pub fn shrinks() -> Vec<Scenario> {
     all
 }
 
+/// An adopted disk, whose head makes way for a signature and comes back.
+pub fn heads() -> Vec<Scenario> {
+    let mut all = Vec::new();
+    for level in [Level::Raid0, Level::Raid1, Level::Raid5] {
+        for members in [level.min_slots(), 4] {
+            all.push(from_linear(level, members, 0, 0).adopting(0));
+        }
+        // On both sides of the head's end.
+        let order: Vec<u8> = (0..level.min_slots()).collect();
+        let source = SetSpec::new(Level::Linear, 8, &[0], 0, 600, 0);
+        let target = SetSpec::new(level, 16, &order, 0, 600, 0);
+        all.push(Scenario::new(level.min_slots(), 600, source, Some(target), 64).adopting(0));
+        for size in [61, 300] {
+            // Back to a plain disk.
+            let source = SetSpec::new(level, 8, &order, 0, size, 0);
+            let target = SetSpec::new(Level::Linear, 8, &[0], 0, size, 0);
+            all.push(Scenario::new(level.min_slots(), size, source, Some(target), 64).adopting(0));
+        }
+    }
+    all.retain(Scenario::can_migrate);
+    all
+}
+
 /// Volumes that stay as they are.
 pub fn at_rest() -> Vec<Scenario> {
     let mut all = Vec::new();

@@ -21,6 +21,7 @@ use restripe_core::shape::Change;
 
 use crate::blobs::Blobs;
 use crate::disk::{Disk, Image, Tag};
+use crate::heads::Heads;
 use crate::io::{Batch, Op};
 use crate::jobs::JobTask;
 use crate::oracle::Oracle;
@@ -57,6 +58,7 @@ pub struct World {
     pub(crate) batches: BTreeMap<u32, Batch>,
     pub(crate) next_batch: u32,
     pub(crate) jobs: Vec<JobTask>,
+    pub(crate) heads: Heads,
     pub(crate) requests: BTreeMap<u64, Request>,
     pub(crate) next_request: u64,
     pub(crate) parked: Vec<u64>,
@@ -152,6 +154,7 @@ impl World {
             jobs: (0..restripe_core::engine::JOBS)
                 .map(|_| JobTask::default())
                 .collect(),
+            heads: Heads::default(),
             requests: BTreeMap::new(),
             next_request: FIRST_REQUEST,
             parked: Vec::new(),

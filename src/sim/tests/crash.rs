@@ -79,6 +79,11 @@ fn shrinking() {
 }
 
 #[test]
+fn heads_of_adopted_disks() {
+    try_all("heads", &small::heads(), EVERY_STEP, 3, 50_000);
+}
+
+#[test]
 fn at_rest() {
     try_all("at rest", &small::at_rest(), EVERY_STEP, 3, 20_000);
 }
@@ -96,6 +101,7 @@ fn crashes_in_recovery() {
     let mut all = small::windows();
     all.extend(small::growths());
     all.extend(small::shrinks());
+    all.extend(small::heads());
     try_all("nested", &all, effort, 3, 10_000);
 }
 
@@ -111,5 +117,6 @@ fn members_fail() {
     let mut all = small::growths();
     all.extend(small::shrinks());
     all.extend(small::at_rest());
+    all.extend(small::heads());
     try_all("faults", &all, effort, 12, 10_000);
 }

@@ -81,7 +81,6 @@ pub fn migrating(level: Level, members: u8) -> Superblock {
         level,
         chunk: Sectors(128),
         added: &added,
-        move_head: true,
     };
     let mut sb = Superblock::default();
     shape::begin_migration(&adopted(), &wish, &mut sb).expect("a migration that can be");

@@ -2,10 +2,12 @@
 //! The superblocks that adopt, create, migrate and resize make.
 
 use super::common::{adopted, blank, created, geometry, mib, migrating, stamp, uuid};
-use restripe_core::geometry::{Logical, MemberId, Offset, Physical, Sectors, SlotId};
+use restripe_core::geometry::{Logical, MemberId, MemberMask, Offset, Physical, Sectors, SlotId};
 use restripe_core::layout::{Layout, Level};
 use restripe_core::ondisk::{check, MapRange, MemberState, Superblock, HEAD_LEN};
-use restripe_core::shape::{self, CreateWish, MigrationWish, NewMember};
+use restripe_core::shape::{
+    self, finish_migration, head_coming_home, heads_leaving, CreateWish, MigrationWish, NewMember,
+};
 use restripe_core::text::{Errno, Refusal};
 
 const WISH: CreateWish = CreateWish {
@@ -35,7 +37,6 @@ fn wish<'a>(level: Level, added: &'a [NewMember<'a>]) -> MigrationWish<'a> {
         level,
         chunk: Sectors(128),
         added,
-        move_head: false,
     }
 }
 
@@ -243,10 +244,12 @@ fn a_migration_begins_on_the_source_with_the_old_member_first() {
     for slot in 0..3u8 {
         assert_eq!(target.member(SlotId(slot), Offset(0)), MemberId(slot));
     }
-    assert_eq!(target.place(SlotId(0), Offset(0)).at, Physical(0));
+    assert_eq!(
+        target.place(SlotId(0), Offset(256)).at,
+        Physical(HEAD_LEN.0)
+    );
     assert_eq!(target.place(SlotId(1), Offset(0)).at, Physical(2048));
     assert!(sb.members.iter().all(|m| m.state == MemberState::InSync));
-    assert!(!sb.head_moved(MemberId(0)));
 }
 
 #[test]
@@ -263,6 +266,24 @@ fn the_head_moves_to_the_reserve_in_both_sets() {
         assert_eq!(set.place(SlotId(0), Offset(256)).at, Physical(HEAD_LEN.0));
     }
     assert_eq!(sb.sets[0].layout, adopted().sets[0].layout);
+}
+
+#[test]
+fn the_head_comes_back_when_the_disk_is_alone_again() {
+    let out = migrating(Level::Raid1, 2);
+    assert_eq!(heads_leaving(&adopted(), &out), MemberMask::of(MemberId(0)));
+    assert_eq!(head_coming_home(&out), None);
+    let mut back = out.clone();
+    if let Some(migration) = &mut back.migration {
+        (migration.source, migration.target) = (1, 0);
+    }
+    back.map_from_cursor();
+    assert_eq!(check(&back), Ok(()));
+    assert_eq!(head_coming_home(&back), Some(MemberId(0)));
+    finish_migration(&mut back);
+    assert_eq!(back.sets[0].extents, adopted().sets[0].extents);
+    assert!(!back.head_moved(MemberId(0)));
+    assert_eq!(check(&back), Ok(()));
 }
 
 #[test]
@@ -352,7 +373,6 @@ fn one_disk_to_raid_needs_no_stash_at_any_width() {
                 let added: Vec<_> = (1..members).map(|n| blank(n, mib(64))).collect();
                 let wish = MigrationWish {
                     chunk: Sectors(chunk),
-                    move_head: true,
                     ..wish(level, &added)
                 };
                 let sb = migrate(&adopted(), &wish).expect("fits");
@@ -489,7 +509,6 @@ fn examine_fits_a_page_with_eight_members() {
     let mut from = Superblock::default();
     shape::adopt(&mut from, &stamp(1), &old, mib(1 << 19)).expect("there is room");
     let wish = MigrationWish {
-        move_head: true,
         ..wish(Level::Raid5, &added)
     };
     let sb = migrate(&from, &wish).expect("fits");
