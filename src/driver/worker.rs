@@ -5,6 +5,7 @@
 mod chore;
 mod commit;
 mod dismiss;
+mod head;
 mod intents;
 mod memory;
 mod mover;

@@ -73,6 +73,14 @@ pub(super) enum Task {
         members: MemberMask,
         slots: Slots,
     },
+    /// Heads of the members at `places`, each with its place in the reserve.
+    MoveHeads {
+        back: bool,
+    },
+    /// In place of the heads of these members.
+    Sign {
+        members: MemberMask,
+    },
     Refit,
 }
 
@@ -88,12 +96,12 @@ pub(super) struct Chore {
     pub(super) devices: Members,
     pub(super) map: KBox<Map>,
     pub(super) plan: KBox<Plan>,
-    /// Places on members that the task is about: stashes, superblocks.
+    /// Places on members that the task is about: stashes, superblocks, heads.
     pub(super) places: List<(MemberId, Physical), MAX_MEMBERS>,
     pub(super) memory: JobMemory,
     /// What a commit writes.
     pub(super) superblock: Option<KBox<Superblock>>,
-    /// Superblocks, or a stash's header.
+    /// Superblocks, a stash's header, or a head.
     pub(super) bytes: Buffer,
 }
 
@@ -164,6 +172,12 @@ impl Chore {
             },
             Task::Commit { members, slots } => Event::Committed {
                 failed: self.commit(volume, members, slots),
+            },
+            Task::MoveHeads { back } => Event::HeadsMoved {
+                failed: self.move_heads(back),
+            },
+            Task::Sign { members } => Event::Signed {
+                failed: self.sign(members),
             },
             Task::Refit => {
                 volume.refit();

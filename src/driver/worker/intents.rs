@@ -91,6 +91,11 @@ impl Worker {
                 self.start(index, Task::Flush { who, members });
             }
             Intent::Commit { members } => self.commit(engine, members),
+            Intent::MoveHeads { members, back } => {
+                self.place(engine, CONTROL, members, RegionKind::Head);
+                self.start(CONTROL, Task::MoveHeads { back });
+            }
+            Intent::Sign { members } => self.sign(engine, members),
             Intent::Publish => self.publish(engine),
             Intent::Drain { who } => self.drain(engine, who),
             Intent::Settle { retry } => self.settle(retry),
@@ -131,15 +136,30 @@ impl Worker {
 
     /// Tells a job's chore where the stashes of `members` are.
     fn place_stash(&self, engine: &KernelEngine, job: u8, members: MemberMask) {
+        self.place(engine, usize::from(job), members, RegionKind::Stash);
+    }
+
+    /// Tells a chore where that region of each of `members` is.
+    fn place(&self, engine: &KernelEngine, index: usize, members: MemberMask, kind: RegionKind) {
         let rows = &engine.superblock().members;
-        if let Some(chore) = self.volume.chores().lock().at_home(usize::from(job)) {
+        if let Some(chore) = self.volume.chores().lock().at_home(index) {
             chore.places.clear();
             for id in members.iter() {
-                if let Some(stash) = rows[usize::from(id.0)].region(RegionKind::Stash) {
-                    chore.places.push((id, stash.start));
+                if let Some(region) = rows[usize::from(id.0)].region(kind) {
+                    chore.places.push((id, region.start));
                 }
             }
         }
+    }
+
+    /// Has a signature written in place of the head of each member.
+    fn sign(&self, engine: &KernelEngine, members: MemberMask) {
+        if let Some(chore) = self.volume.chores().lock().at_home(CONTROL) {
+            if let Some(superblock) = &mut chore.superblock {
+                superblock.copy_from(engine.superblock());
+            }
+        }
+        self.start(CONTROL, Task::Sign { members });
     }
 
     /// Has the superblock written to each member's other slot.

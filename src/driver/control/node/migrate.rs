@@ -81,7 +81,6 @@ fn migrate(node: &Node, line: &[u8]) -> Result<KVec<u8>, Refusal> {
         level: command.level,
         chunk: command.chunk,
         added: &members,
-        move_head: false,
     };
     let mut next = new_superblock()?;
     begin_migration(&now, &wish, &mut next)?;
