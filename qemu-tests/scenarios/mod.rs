@@ -19,6 +19,7 @@ scenarios! {
     crash_cuts
     check_finds
     degraded
+    head
     harness_boot
     harness_content
     harness_power_cut
