@@ -371,19 +371,23 @@ impl Scenario {
             for slot in spec.slots.iter().filter(|s| is_spare || s.member == member) {
                 for &(start, len) in &slot.extents {
                     windows.push(Window {
-                        start: slot.base() + start,
+                        start: if is_spare { DATA } else { slot.base() } + start,
                         len,
                     });
                 }
             }
         }
         if self.adopted == Some(member) {
-            for start in [0, head] {
-                windows.push(Window {
-                    start,
-                    len: HEAD_LEN.0,
-                });
-            }
+            windows.push(Window {
+                start: 0,
+                len: HEAD_LEN.0,
+            });
+        }
+        if self.adopted.is_some() {
+            windows.push(Window {
+                start: head,
+                len: HEAD_LEN.0,
+            });
         }
         windows.push(Window {
             start: stash,
