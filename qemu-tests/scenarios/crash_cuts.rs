@@ -26,7 +26,7 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
 
 fn look(ctx: &Ctx, recording: &Recording, cut: &Cut) -> Result<()> {
     let mut part = ctx.part(&format!("cut-{}", cut.number))?;
-    match check(&mut part, recording, cut)? {
+    match check(&mut part, recording, cut)?.0 {
         Verdict::Kept => Ok(()),
         Verdict::Lost(words) => bail!("lost: {words}"),
     }

@@ -70,7 +70,8 @@ const COMMON: Case = Case {
     begin: &[],
     until: Until::Migrated,
     assemble: &[],
-    rest: &[Rest, InSync],
+    // The speed that a migration was begun with is kept on the disks.
+    rest: &[Volume("sync_speed_max", "0"), Rest, InSync],
     must_keep: true,
 };
 
@@ -88,6 +89,44 @@ pub const ALL: &[Case] = &[
             "members=/dev/vda,/dev/vdb,/dev/vdc name=restripe0",
             "members=/dev/vda name=restripe0",
         ])],
+        ..COMMON
+    },
+    Case {
+        name: "linear-raid0",
+        make: &[Class("adopt", "dev=/dev/vda size=17825792 name=restripe0")],
+        begin: &[
+            Volume("sync_speed_max", "2048"),
+            Volume("migrate", "level=raid0 add=/dev/vdb,/dev/vdc"),
+        ],
+        assemble: &[Assemble(&[
+            "members=/dev/vda,/dev/vdb,/dev/vdc name=restripe0",
+            "members=/dev/vda name=restripe0",
+        ])],
+        ..COMMON
+    },
+    Case {
+        name: "linear-raid1",
+        disks: 2,
+        make: &[Class("adopt", "dev=/dev/vda size=17825792 name=restripe0")],
+        begin: &[
+            Volume("sync_speed_max", "2048"),
+            Volume("migrate", "level=raid1 add=/dev/vdb"),
+        ],
+        assemble: &[Assemble(&[
+            "members=/dev/vda,/dev/vdb name=restripe0",
+            "members=/dev/vda name=restripe0",
+        ])],
+        ..COMMON
+    },
+    Case {
+        name: "raid1",
+        disks: 2,
+        make: &[
+            Class("create", "level=raid1 members=/dev/vda,/dev/vdb name=restripe0"),
+            Rest,
+        ],
+        until: Until::Acks(1500),
+        assemble: &[Assemble(&["members=/dev/vda,/dev/vdb name=restripe0"])],
         ..COMMON
     },
     Case {

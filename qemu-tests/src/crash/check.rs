@@ -6,9 +6,10 @@ use super::case::Case;
 use super::cut::Cut;
 use super::record::Recording;
 use crate::ctx::Ctx;
+use crate::nbd::log::Event;
 use crate::nbd::server::Server;
 use crate::vm::Vm;
-use crate::wire::{FAULTS, Request, VerifySpec};
+use crate::wire::{Ack, FAULTS, Request, VerifySpec};
 
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,31 +20,43 @@ pub enum Verdict {
 }
 
 /// Tells whether all that had been acknowledged at the cut is there, at once and once the volume has come to rest. An error
-/// is anything else that went wrong, such as a volume that does not assemble.
-pub fn check(ctx: &mut Ctx, recording: &Recording, cut: &Cut) -> Result<Verdict> {
+/// is anything else that went wrong, such as a volume that does not assemble. What the VM wrote meanwhile can be cut in its turn.
+pub fn check(ctx: &mut Ctx, recording: &Recording, cut: &Cut) -> Result<(Verdict, Recording)> {
     let case = recording.case()?;
     let mut images = cut.remains(&recording.log).images;
     images.truncate(case.present());
     let server = Server::start(&ctx.socket(), images)?;
+    let demands = cut.demands(&recording.log);
+    let before = demands.len() as u64;
+    server.marker().put(Event::Acks(demands.clone()));
+    server.marker().put(Event::Flushed { before });
+    let first = server.len();
     let vm = ctx.boot(&server.disks())?;
-    let verdict = look(&vm, case, recording, cut);
+    let verdict = look(&vm, case, recording, demands);
     vm.power_cut()?;
     let verdict = verdict?;
     let splats = ctx.splats();
     if !splats.is_empty() {
         bail!("the kernel log holds trouble:\n{}", splats.join("\n"));
     }
-    Ok(verdict)
+    let next = Recording {
+        case: recording.case.clone(),
+        seed: cut.next_seed(),
+        region: recording.region.clone(),
+        first,
+        log: server.finish(),
+    };
+    Ok((verdict, next))
 }
 
-fn look(vm: &Vm, case: &Case, recording: &Recording, cut: &Cut) -> Result<Verdict> {
+fn look(vm: &Vm, case: &Case, recording: &Recording, demands: Vec<Ack>) -> Result<Verdict> {
     vm.carry_out(case.assemble)?;
     let mut readings = Vec::new();
     for (when, steps) in [("at once", [].as_slice()), ("at rest", case.rest)] {
         vm.carry_out(steps).context("come to rest")?;
         let spec = VerifySpec {
             region: recording.region.clone(),
-            floors: cut.demands(&recording.log),
+            floors: demands.clone(),
             // What was not flushed tears at sectors, and blocks have eight.
             mixed_allowed: true,
         };

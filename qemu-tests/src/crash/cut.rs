@@ -93,6 +93,11 @@ impl Cut {
         }
     }
 
+    /// Decides the cuts of what goes on after this one.
+    pub fn next_seed(&self) -> u64 {
+        self.seed.rotate_left(17)
+    }
+
     /// What each block must hold: what was acknowledged, or read, before a flush that was acknowledged.
     pub fn demands(&self, log: &Log) -> Vec<Ack> {
         let mut ledger = Ledger::default();

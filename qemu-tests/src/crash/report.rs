@@ -60,6 +60,8 @@ pub struct Row {
     name: &'static str,
     must_keep: bool,
     cuts: usize,
+    /// Cuts of what went on after a cut.
+    again: usize,
     lost: usize,
     /// Other trouble.
     failed: usize,
@@ -67,7 +69,7 @@ pub struct Row {
 }
 
 impl Row {
-    pub fn of(case: &'static Case, outcomes: &[(Cut, Outcome)], took: Duration) -> Self {
+    pub fn of(case: &'static Case, outcomes: &[(Cut, Outcome)], looks: usize, took: Duration) -> Self {
         let count = |wanted: fn(&Outcome) -> bool| {
             outcomes.iter().filter(|(_, outcome)| wanted(outcome)).count()
         };
@@ -75,6 +77,7 @@ impl Row {
             name: case.name,
             must_keep: case.must_keep,
             cuts: outcomes.len(),
+            again: looks - outcomes.len(),
             lost: count(|outcome| matches!(outcome, Outcome::Lost(_))),
             failed: count(|outcome| matches!(outcome, Outcome::Failed(_))),
             took,
@@ -98,16 +101,17 @@ impl Row {
 
 pub fn table(rows: &[Row]) -> String {
     let mut text = format!(
-        "{:24} {:>6} {:>6} {:>7} {:>7}\n",
-        "case", "cuts", "lost", "failed", "time"
+        "{:24} {:>6} {:>6} {:>6} {:>7} {:>7}\n",
+        "case", "cuts", "again", "lost", "failed", "time"
     );
     for row in rows {
         // Writing to a string can't fail.
         let _: std::fmt::Result = writeln!(
             text,
-            "{:24} {:>6} {:>6} {:>7} {:>5} s  {}",
+            "{:24} {:>6} {:>6} {:>6} {:>7} {:>5} s  {}",
             row.name,
             row.cuts,
+            row.again,
             row.lost,
             row.failed,
             row.took.as_secs(),
@@ -128,6 +132,7 @@ mod tests {
             name: case::ALL[0].name,
             must_keep,
             cuts: 9,
+            again: 2,
             lost,
             failed,
             took: Duration::from_secs(1),

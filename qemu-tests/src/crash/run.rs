@@ -21,6 +21,8 @@ use crate::runner::{self, Runs};
 
 /// Random points of each case, beside every flush, if `CUTS` does not say how many cuts in all.
 const RANDOM: usize = 200;
+/// One cut in so many is followed by another, of what its VM did.
+const AGAIN: usize = 4;
 /// As many cuts that failed are told.
 const TELL: usize = 5;
 
@@ -66,19 +68,18 @@ fn one(bench: &Bench, dir: &Path, case: &'static Case, seed: u64) -> Result<Row>
         None => cut::every_flush(&recording, RANDOM),
     };
     // Before anything can go wrong: a VM's run can't be had again.
-    let kept = keep(&recording)?;
+    let kept = keep(&recording, "")?;
     println!("{}: {}, {} cuts", case.name, recording.words(), cuts.len());
-    let outcomes = look_at(bench, dir, &recording, &cuts)?;
-    let row = Row::of(case, &outcomes, begun.elapsed());
+    let (outcomes, looks) = look_at(bench, dir, &recording, &cuts)?;
+    let row = Row::of(case, &outcomes, looks, begun.elapsed());
     if !row.is_right() {
         for (cut, outcome) in outcomes.iter().filter(|(_, o)| !o.is_kept()).take(TELL) {
             println!(
-                "{}: cut {} at event {}: {outcome}\nagain: REPLAY={} CUT={} make crash",
+                "{}: cut {} at event {}: {outcome}\n{}",
                 case.name,
                 cut.number,
                 cut.at,
-                kept.display(),
-                cut.number
+                again_words(&kept, cut)
             );
         }
     }
@@ -94,6 +95,14 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    fn after(self, words: &str) -> Self {
+        match self {
+            Self::Kept => Self::Kept,
+            Self::Lost(lost) => Self::Lost(format!("{words}: {lost}")),
+            Self::Failed(e) => Self::Failed(e.context(words.to_owned())),
+        }
+    }
+
     fn is_kept(&self) -> bool {
         matches!(self, Self::Kept)
     }
@@ -109,22 +118,23 @@ impl std::fmt::Display for Outcome {
     }
 }
 
-/// Looks at all cuts, several at once.
+/// Looks at all cuts, several at once. Gives how each went, and how many were made in all.
 fn look_at(
     bench: &Bench,
     dir: &Path,
     recording: &Recording,
     cuts: &[Cut],
-) -> Result<Vec<(Cut, Outcome)>> {
+) -> Result<(Vec<(Cut, Outcome)>, usize)> {
     let jobs = runner::number("JOBS")?.unwrap_or(2).max(1);
     let bar = Bar::new(cuts.len());
     let next = AtomicUsize::new(0);
+    let looks = AtomicUsize::new(0);
     let outcomes = Mutex::new(Vec::new());
     thread::scope(|s| {
         for _ in 0..jobs {
             s.spawn(|| {
                 while let Some(cut) = cuts.get(next.fetch_add(1, Ordering::SeqCst)) {
-                    let outcome = look(bench, dir, recording, cut);
+                    let outcome = look(bench, dir, recording, cut, &looks);
                     let bad = !outcome.is_kept();
                     outcomes
                         .lock()
@@ -139,28 +149,67 @@ fn look_at(
         .into_inner()
         .map_err(|_| anyhow!("a thread that looked at cuts panicked"))?;
     outcomes.sort_by_key(|(cut, _)| cut.number);
-    Ok(outcomes)
+    Ok((outcomes, looks.into_inner()))
 }
 
-fn look(bench: &Bench, dir: &Path, recording: &Recording, cut: &Cut) -> Outcome {
+/// Looks at a cut, and now and then cuts what its VM did, and what that one's did.
+fn look(
+    bench: &Bench,
+    dir: &Path,
+    recording: &Recording,
+    cut: &Cut,
+    looks: &AtomicUsize,
+) -> Outcome {
+    looks.fetch_add(1, Ordering::SeqCst);
     let dir = dir.join(format!("cut-{}", cut.number));
-    let looked = Ctx::new(bench, recording.seed, &dir).and_then(|mut ctx| {
-        let verdict = check(&mut ctx, recording, cut)?;
-        if verdict == Verdict::Kept && env::var_os("KEEP").is_none() {
-            ctx.remove()?;
+    let (outcome, next) = look_once(bench, &dir, recording, cut);
+    let Some(next) = next.filter(|_| cut.number.is_multiple_of(AGAIN)) else {
+        return outcome;
+    };
+    let again = cut::some(&next, AGAIN + 1)[cut.number / AGAIN % AGAIN];
+    match look(bench, &dir, &next, &again, looks) {
+        Outcome::Kept => Outcome::Kept,
+        outcome => {
+            let told = match keep(&next, &format!("-{}", cut.number)) {
+                Ok(kept) => again_words(&kept, &again),
+                Err(e) => format!("{e:#}"),
+            };
+            outcome.after(&format!("cut again at event {} ({told})", again.at))
         }
-        Ok(verdict)
-    });
-    match looked {
-        Ok(Verdict::Kept) => Outcome::Kept,
-        Ok(Verdict::Lost(words)) => Outcome::Lost(words),
-        Err(e) => Outcome::Failed(e.context(format!("console: {}", dir.display()))),
     }
 }
 
-fn keep(recording: &Recording) -> Result<PathBuf> {
+fn look_once(
+    bench: &Bench,
+    dir: &Path,
+    recording: &Recording,
+    cut: &Cut,
+) -> (Outcome, Option<Recording>) {
+    let looked = Ctx::new(bench, recording.seed, dir).and_then(|mut ctx| {
+        let (verdict, next) = check(&mut ctx, recording, cut)?;
+        if verdict == Verdict::Kept && env::var_os("KEEP").is_none() {
+            ctx.remove()?;
+        }
+        Ok((verdict, next))
+    });
+    match looked {
+        Ok((Verdict::Kept, next)) => (Outcome::Kept, Some(next)),
+        Ok((Verdict::Lost(words), _)) => (Outcome::Lost(words), None),
+        Err(e) => {
+            let e = e.context(format!("console: {}", dir.display()));
+            (Outcome::Failed(e), None)
+        }
+    }
+}
+
+/// How to have a cut again.
+fn again_words(log: &Path, cut: &Cut) -> String {
+    format!("again: REPLAY={} CUT={} make crash", log.display(), cut.number)
+}
+
+fn keep(recording: &Recording, what: &str) -> Result<PathBuf> {
     fs::create_dir_all(KEPT).with_context(|| format!("make {KEPT}"))?;
-    let path = Path::new(KEPT).join(format!("{}.log", recording.case));
+    let path = Path::new(KEPT).join(format!("{}{what}.log", recording.case));
     recording.save(&path)?;
     Ok(path)
 }
@@ -174,7 +223,7 @@ fn replay(bench: &Bench, dir: &Path, path: &Path) -> Result<bool> {
         ensure!(!cuts.is_empty(), "there is no cut {number}");
     }
     println!("{}: {}, {} cuts", recording.case, recording.words(), cuts.len());
-    let outcomes = look_at(bench, dir, &recording, &cuts)?;
+    let (outcomes, _) = look_at(bench, dir, &recording, &cuts)?;
     for (cut, outcome) in &outcomes {
         if !outcome.is_kept() {
             println!("cut {} at event {}: {outcome}", cut.number, cut.at);

@@ -42,6 +42,16 @@ impl Image {
         at.checked_add(len).is_some_and(|end| end <= self.size)
     }
 
+    /// All that may be other than zero, as (byte, data).
+    pub fn data(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        let pieces = self.pieces.iter().enumerate();
+        pieces.filter_map(|(index, piece)| {
+            let at = index as u64 * PIECE as u64;
+            let len = (self.size - at).min(PIECE as u64) as usize;
+            Some((at, &piece.as_ref()?[..len]))
+        })
+    }
+
     pub fn read(&self, at: u64, to: &mut [u8]) {
         for part in parts(at, to.len()) {
             let to = &mut to[part.from..][..part.len];
@@ -124,6 +134,20 @@ mod tests {
         second.write(5, b"after!");
         assert_eq!(read(&first, 5, 6), b"before");
         assert_eq!(read(&second, 5, 6), b"after!");
+    }
+
+    #[test]
+    fn its_data_are_all_there_is() {
+        let mut image = Image::blank(3 * PIECE as u64 + 512);
+        image.write(PIECE as u64 * 3 + 500, b"the last few");
+        image.write(17, b"first");
+        let mut copy = Image::blank(image.size());
+        for (at, data) in image.data() {
+            copy.write(at, data);
+        }
+        let all = image.size() as usize;
+        assert_eq!(read(&copy, 0, all), read(&image, 0, all));
+        assert_eq!(image.data().count(), 2);
     }
 
     #[test]

@@ -40,12 +40,34 @@ pub enum Event {
     Flushed { before: u64 },
 }
 
-/// All that happened to some disks that were blank.
+/// All that happened to some disks, which were blank.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Log {
     /// Bytes of each disk.
     pub sizes: Vec<u64>,
     pub events: Vec<Event>,
+}
+
+impl Log {
+    /// A log that makes these of blank disks.
+    pub fn of(images: &[Image]) -> Self {
+        let mut events = Vec::new();
+        for (disk, image) in images.iter().enumerate() {
+            events.extend(image.data().map(|(at, data)| {
+                Event::Write(Write {
+                    disk,
+                    at,
+                    content: Content::Data(data.to_vec()),
+                    fua: false,
+                })
+            }));
+            events.push(Event::Flush { disk });
+        }
+        Self {
+            sizes: images.iter().map(Image::size).collect(),
+            events,
+        }
+    }
 }
 
 impl Write {

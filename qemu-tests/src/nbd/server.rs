@@ -49,10 +49,7 @@ impl Server {
     pub fn start(socket: &Path, disks: Vec<Image>) -> Result<Self> {
         let listener = UnixListener::bind(socket)
             .with_context(|| format!("listen at {}", socket.display()))?;
-        let log = Log {
-            sizes: disks.iter().map(Image::size).collect(),
-            events: Vec::new(),
-        };
+        let log = Log::of(&disks);
         let shared = Arc::new(Shared {
             state: Mutex::new(State { disks, log }),
             over: AtomicBool::new(false),
