@@ -3,7 +3,6 @@
 //! holds the only truth (DESIGN I2).
 
 use crate::geometry::{rem, Logical, MemberId, Offset, Physical, Range, Sectors, SlotId};
-use crate::layout::Level;
 use crate::placement::Set;
 
 /// Calls `visit(x, slot, offset, len)` for every run that writing `range` to
@@ -32,9 +31,12 @@ pub fn for_each_write(
         let offset = layout.row_offset(start);
         for index in 0..layout.data_slots() {
             let x = start + Sectors(index * chunk.0);
-            visit(Some(x), layout.data_slot(row, index), offset, chunk);
+            for step in 0..layout.copies() {
+                let copy = layout.copy(x, step);
+                visit(Some(x), copy.slot, copy.offset, chunk);
+            }
         }
-        if let Some(slot) = layout.parity_slot(row) {
+        for slot in layout.parity_slots(row) {
             visit(None, slot, offset, chunk);
         }
         start += stripe;
@@ -47,19 +49,15 @@ fn holds(set: &Set, x: Logical, len: Sectors, member: MemberId, at: Physical) ->
     if x.0 + len.0 > layout.capacity().0 {
         return false;
     }
-    let spot = layout.locate(x);
-    if spot.run < len {
+    if layout.locate(x).run < len {
         return false;
     }
-    // Of a mirror that is not known to be alike only the leg that reads choose counts.
-    let alike = layout.level == Level::Raid1 && (x + len) <= set.resync;
-    let slots = if alike {
-        0..layout.slots
-    } else {
-        spot.slot.0..spot.slot.0 + 1
-    };
-    slots.map(SlotId).any(|slot| {
-        let place = set.place(slot, spot.offset);
+    // Of copies that are not known to be alike only the one that reads choose counts.
+    let alike = (x + len) <= set.resync;
+    let copies = if alike { layout.copies() } else { 1 };
+    (0..copies).any(|step| {
+        let copy = layout.copy(x, step);
+        let place = set.place(copy.slot, copy.offset);
         place.member == member && place.at == at && place.run >= len
     })
 }

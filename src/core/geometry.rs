@@ -47,6 +47,14 @@ pub const fn div_up(a: u64, b: u64) -> u64 {
     }
 }
 
+/// The greatest number that divides both.
+pub const fn gcd(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, rem(a, b));
+    }
+    a
+}
+
 /// A length in sectors.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
 pub struct Sectors(pub u64);
@@ -186,6 +194,28 @@ pub struct MemberId(pub u8);
 /// A position in a RAID layout.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
 pub struct SlotId(pub u8);
+
+/// A set of slots, one bit each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+pub struct SlotMask(pub u16);
+
+impl SlotMask {
+    pub const EMPTY: SlotMask = SlotMask(0);
+
+    pub const fn has(self, slot: SlotId) -> bool {
+        self.0 & (1 << slot.0) != 0
+    }
+
+    pub fn insert(&mut self, slot: SlotId) {
+        self.0 |= 1 << slot.0;
+    }
+
+    pub const fn count(self) -> u32 {
+        self.0.count_ones()
+    }
+}
+
+const _: () = assert!(MAX_SLOTS <= u16::BITS as usize);
 
 /// A set of members, one bit each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]

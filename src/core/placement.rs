@@ -2,8 +2,10 @@
 //! (slot, offset) <-> (member, sector): a slot is a list of extents, so a slot
 //! may span several disks.
 
-use crate::geometry::{Logical, MemberId, MemberMask, Offset, Physical, Range, Sectors, SlotId};
-use crate::layout::Layout;
+use crate::geometry::{
+    Logical, MemberId, MemberMask, Offset, Physical, Range, Sectors, SlotId, SlotMask,
+};
+use crate::layout::{Layout, Level};
 use crate::list::List;
 
 /// Most extents in all the slots of a set.
@@ -86,19 +88,42 @@ impl Set {
         mask
     }
 
+    /// Members that it lies on, as md counts them: one a slot, and of a linear set all.
+    pub fn disks(&self) -> u32 {
+        match self.layout.level {
+            Level::Linear => self.members().count(),
+            _ => u32::from(self.layout.slots),
+        }
+    }
+
     /// Slots of which some extent is not on one of `alive`.
-    pub fn missing(&self, alive: MemberMask) -> u8 {
-        let mut slots = 0u32;
+    pub fn missing_slots(&self, alive: MemberMask) -> SlotMask {
+        let mut slots = SlotMask::EMPTY;
         for extent in &self.extents {
             if !alive.has(extent.member) {
-                slots |= 1 << extent.slot.0;
+                slots.insert(extent.slot);
             }
         }
-        slots.count_ones() as u8
+        slots
+    }
+
+    /// How many slots those are.
+    pub fn missing(&self, alive: MemberMask) -> u8 {
+        self.missing_slots(alive).count() as u8
     }
 
     /// Whether all data can be read with only `alive` left.
     pub fn survives(&self, alive: MemberMask) -> bool {
-        self.missing(alive) <= self.layout.max_missing()
+        self.layout.survives(self.missing_slots(alive))
+    }
+
+    /// Whether, with only `alive` left, there is anything by which copies or parity can
+    /// be made true, or compared: two copies of some data, or all of every row.
+    pub fn can_compare(&self, alive: MemberMask) -> bool {
+        let missing = self.missing_slots(alive);
+        match self.layout.level.has_parity() {
+            true => missing == SlotMask::EMPTY,
+            false => self.layout.has_two_copies(missing),
+        }
     }
 }

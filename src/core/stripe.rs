@@ -15,12 +15,18 @@ mod write;
 pub use read::{plan_rebuild, plan_rebuild_into, read, Read};
 pub use recover::{recover_mirror_into, recover_parity_into, recover_run, Recover};
 pub use row::{plan_row, plan_row_into};
-pub use scrub::{mirror_plan, mirror_plan_into, parity_plan, parity_plan_into, ScrubMode};
+pub use scrub::{
+    copy_run, difference_lanes, mirror_plan, mirror_plan_into, parity_plan, parity_plan_into,
+    ScrubMode,
+};
 pub use write::{copies, parity_pieces, plan_parity, plan_parity_into, ParityPiece, ParityPieces};
 
-use crate::geometry::{MemberId, MemberMask, Offset, Physical, Sectors, SlotId, MAX_SLOTS};
+use crate::geometry::{
+    MemberId, MemberMask, Offset, Physical, Sectors, SlotId, MAX_SLOTS, SECTOR_SIZE,
+};
+use crate::layout::Layout;
 use crate::list::List;
-use crate::parity::Xor;
+use crate::parity::Parity;
 use crate::placement::Set;
 
 /// Longest lane of scratch that a foreground request takes, in sectors (64 KiB):
@@ -56,6 +62,7 @@ pub struct Transfer {
 }
 
 /// One piece of arithmetic. Lanes are of the plan's scratch; `at` and `len` count within a lane.
+/// Where it is about Q, a plan's lanes are the data of a row in order, then P, then Q.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Calc {
     /// Request data, `from` sectors into it, to a lane.
@@ -72,20 +79,72 @@ pub enum Calc {
         to: Sectors,
         len: Sectors,
     },
-    /// `lane = XOR of lanes` (a bit mask; all of them lie before `lane`).
+    /// `lane = XOR of lanes` (a bit mask without `lane`).
     Gen {
         lane: u16,
         lanes: u32,
         at: Sectors,
         len: Sectors,
     },
-    /// `lane ^= XOR of lanes` (a bit mask; all of them lie before `lane`).
+    /// `lane ^= XOR of lanes` (a bit mask without `lane`).
     Acc {
         lane: u16,
         lanes: u32,
         at: Sectors,
         len: Sectors,
     },
+    /// P and Q from the data.
+    GenSyndrome { at: Sectors, len: Sectors },
+    /// What data `first` to `last` are is added to P and Q, or taken out.
+    AccSyndrome {
+        first: u16,
+        last: u16,
+        at: Sectors,
+        len: Sectors,
+    },
+    /// Data `a` and `b`, of which `a` is the smaller number, from all others.
+    Recover2 {
+        a: u16,
+        b: u16,
+        at: Sectors,
+        len: Sectors,
+    },
+    /// Data `a`, and P, from all others.
+    RecoverP { a: u16, at: Sectors, len: Sectors },
+}
+
+impl Calc {
+    /// What makes the parity of a row whose data are in the first lanes.
+    fn gen_parity(layout: &Layout, at: Sectors, len: Sectors) -> Calc {
+        let lane = layout.data_slots() as u16;
+        match layout.parities() {
+            2 => Calc::GenSyndrome { at, len },
+            _ => Calc::Gen {
+                lane,
+                lanes: (1 << lane) - 1,
+                at,
+                len,
+            },
+        }
+    }
+
+    /// What adds data `first` to `last` to the parity of their row, or takes them out.
+    fn acc_parity(layout: &Layout, first: u16, last: u16, at: Sectors, len: Sectors) -> Calc {
+        match layout.parities() {
+            2 => Calc::AccSyndrome {
+                first,
+                last,
+                at,
+                len,
+            },
+            _ => Calc::Acc {
+                lane: layout.data_slots() as u16,
+                lanes: (2 << last) - (1 << first),
+                at,
+                len,
+            },
+        }
+    }
 }
 
 impl Default for Calc {
@@ -133,6 +192,9 @@ impl Plan {
 
 /// The data of a request, as far as arithmetic touches them.
 pub trait Payload {
+    /// Bytes that stand for a sector, here and in scratch: fewer in the simulator.
+    const SECTOR: usize = SECTOR_SIZE;
+
     /// Copies `to.len()` bytes of the request, from byte `from` on.
     fn copy_to(&self, from: usize, to: &mut [u8]);
     /// Copies `from` into the request, from byte `to` on.
@@ -140,7 +202,9 @@ pub trait Payload {
 }
 
 /// Carries out a plan's arithmetic on its scratch area.
-pub fn calculate(plan: &Plan, scratch: &mut [u8], data: &mut impl Payload, xor: &impl Xor) {
+pub fn calculate<D: Payload>(plan: &Plan, scratch: &mut [u8], data: &mut D, by: &impl Parity) {
+    let bytes = |len: Sectors| len.0 as usize * D::SECTOR;
+    let lane_at = |lane: u16, at: Sectors| usize::from(lane) * bytes(plan.lane) + bytes(at);
     for calc in &plan.calcs {
         match *calc {
             Calc::CopyIn {
@@ -149,49 +213,107 @@ pub fn calculate(plan: &Plan, scratch: &mut [u8], data: &mut impl Payload, xor: 
                 from,
                 len,
             } => {
-                let start = plan.scratch_at(lane, at);
-                let bytes = len.bytes() as usize;
-                data.copy_to(from.bytes() as usize, &mut scratch[start..start + bytes]);
+                let start = lane_at(lane, at);
+                data.copy_to(bytes(from), &mut scratch[start..start + bytes(len)]);
             }
             Calc::CopyOut { lane, at, to, len } => {
-                let start = plan.scratch_at(lane, at);
-                let bytes = len.bytes() as usize;
-                data.copy_from(to.bytes() as usize, &scratch[start..start + bytes]);
+                let start = lane_at(lane, at);
+                data.copy_from(bytes(to), &scratch[start..start + bytes(len)]);
             }
             Calc::Gen {
                 lane,
                 lanes,
                 at,
                 len,
-            } => combine(plan, scratch, (lane, lanes), (at, len), xor, true),
+            } => combine(scratch, (lane, lanes), bytes(len), by, true, |lane| {
+                lane_at(lane, at)
+            }),
             Calc::Acc {
                 lane,
                 lanes,
                 at,
                 len,
-            } => combine(plan, scratch, (lane, lanes), (at, len), xor, false),
+            } => combine(scratch, (lane, lanes), bytes(len), by, false, |lane| {
+                lane_at(lane, at)
+            }),
+            Calc::GenSyndrome { at, len } => {
+                let lanes = split(plan, scratch, bytes(plan.lane), (bytes(at), bytes(len)));
+                let (data, p, q) = syndrome(plan, lanes);
+                by.gen_syndrome(&data[..usize::from(plan.lanes) - 2], p, q);
+            }
+            Calc::AccSyndrome {
+                first,
+                last,
+                at,
+                len,
+            } => {
+                let lanes = split(plan, scratch, bytes(plan.lane), (bytes(at), bytes(len)));
+                let (data, p, q) = syndrome(plan, lanes);
+                let which = (usize::from(first), usize::from(last));
+                by.xor_syndrome(&data[..usize::from(plan.lanes) - 2], which, p, q);
+            }
+            Calc::Recover2 { a, b, at, len } => {
+                let mut lanes = split(plan, scratch, bytes(plan.lane), (bytes(at), bytes(len)));
+                let lanes = &mut lanes[..usize::from(plan.lanes)];
+                by.recov_2data(lanes, usize::from(a), usize::from(b));
+            }
+            Calc::RecoverP { a, at, len } => {
+                let mut lanes = split(plan, scratch, bytes(plan.lane), (bytes(at), bytes(len)));
+                by.recov_datap(&mut lanes[..usize::from(plan.lanes)], usize::from(a));
+            }
         }
     }
 }
 
-fn combine(
+/// A part of every lane; those there are come first.
+type Lanes<'s> = [&'s mut [u8]; MAX_SLOTS];
+
+/// The same part of every lane: `len` bytes from byte `at` on.
+fn split<'s>(
     plan: &Plan,
+    scratch: &'s mut [u8],
+    lane: usize,
+    (at, len): (usize, usize),
+) -> Lanes<'s> {
+    let mut lanes: Lanes<'s> = core::array::from_fn(|_| &mut [][..]);
+    let whole = scratch.chunks_exact_mut(lane);
+    for (part, whole) in lanes.iter_mut().zip(whole.take(usize::from(plan.lanes))) {
+        *part = &mut whole[at..at + len];
+    }
+    lanes
+}
+
+/// The data to read, and P and Q, which are the last lanes there are.
+fn syndrome<'s>(
+    plan: &Plan,
+    mut lanes: Lanes<'s>,
+) -> ([&'s [u8]; MAX_SLOTS], &'s mut [u8], &'s mut [u8]) {
+    let last = usize::from(plan.lanes) - 1;
+    let q = core::mem::take(&mut lanes[last]);
+    let p = core::mem::take(&mut lanes[last - 1]);
+    (lanes.map(|lane| &*lane), p, q)
+}
+
+fn combine(
     scratch: &mut [u8],
     (lane, lanes): (u16, u32),
-    (at, len): (Sectors, Sectors),
-    xor: &impl Xor,
+    bytes: usize,
+    by: &impl Parity,
     fresh: bool,
+    lane_at: impl Fn(u16) -> usize,
 ) {
-    let bytes = len.bytes() as usize;
-    let start = plan.scratch_at(lane, at);
-    let (before, rest) = scratch.split_at_mut(start);
-    let dst = &mut rest[..bytes];
+    assert!(lanes & (1 << lane) == 0, "a lane is a source of itself");
+    let (before, rest) = scratch.split_at_mut(lane_at(lane));
+    let (dst, behind) = rest.split_at_mut(bytes);
+    let first_behind = lane_at(lane) + bytes;
     let mut srcs: [&[u8]; MAX_SLOTS] = [&[]; MAX_SLOTS];
     let mut n = 0;
     for index in (0..u32::BITS as u16).filter(|i| lanes & (1 << i) != 0) {
-        assert!(index < lane, "a source lane lies behind its result");
-        let from = plan.scratch_at(index, at);
-        srcs[n] = &before[from..from + bytes];
+        let from = lane_at(index);
+        srcs[n] = match index < lane {
+            true => &before[from..from + bytes],
+            false => &behind[from - first_behind..from - first_behind + bytes],
+        };
         n += 1;
     }
     let mut first = 0;
@@ -200,7 +322,7 @@ fn combine(
         first = 1;
     }
     if n > first {
-        xor.xor(dst, &srcs[first..n]);
+        by.xor(dst, &srcs[first..n]);
     }
 }
 

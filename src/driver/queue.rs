@@ -17,7 +17,7 @@ mod write;
 pub(crate) use parity::ParityOp;
 pub(crate) use slow::Kit;
 pub(crate) use transfer::{
-    empty_plan, send_reads, send_writes, BufferData, Cutter, KernelXor, Source,
+    empty_plan, send_reads, send_writes, BufferData, Cutter, KernelParity, Source,
 };
 
 use kernel::prelude::*;

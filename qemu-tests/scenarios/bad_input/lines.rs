@@ -56,8 +56,20 @@ fn words(judge: &mut Judge) -> Result<()> {
     judge.line(
         "create",
         &format!("level=raid6 members={a},{b}"),
-        EOPNOTSUPP,
-        &["raid6"],
+        EINVAL,
+        &["raid6", "4", "2"],
+    )?;
+    judge.line(
+        "create",
+        &format!("level=raid10 copies=3 members={a},{b}"),
+        EINVAL,
+        &["raid10", "3", "2"],
+    )?;
+    judge.line(
+        "create",
+        &format!("level=raid1 copies=2 members={a},{b}"),
+        EINVAL,
+        &["copies=", "raid10"],
     )?;
     judge.line(
         "create",

@@ -2,7 +2,7 @@
 //! The values of words.
 
 use super::words::{Quoted, Words};
-use crate::geometry::{MemberId, Sectors, MAX_MEMBERS, SECTOR_SIZE};
+use crate::geometry::{MemberId, Sectors, MAX_MEMBERS, MAX_SLOTS, SECTOR_SIZE};
 use crate::layout::{Level, DEFAULT_CHUNK, MAX_CHUNK, MIN_CHUNK};
 use crate::list::List;
 use crate::ondisk::{Name, Uuid};
@@ -79,20 +79,34 @@ pub(super) fn chunk(words: &Words<'_>) -> Result<Sectors, Refusal> {
     Ok(chunk)
 }
 
-/// A level this version has.
+/// The level, and of raid10 its copies.
 pub(super) fn level(words: &Words<'_>) -> Result<Level, Refusal> {
     let name = words.need("level")?;
-    match (Level::from_name(name), name) {
-        (Some(level), _) => Ok(level),
-        (None, "raid6" | "raid10") => Err(refusal!(
-            EOPNOTSUPP,
-            "this version has no {}; choose linear, raid0, raid1 or raid5",
-            name
-        )),
-        (None, _) => Err(refusal!(
+    let level = Level::from_name(name).ok_or_else(|| {
+        refusal!(
             EINVAL,
-            "level={} is no level; choose linear, raid0, raid1 or raid5",
+            "level={} is no level; choose linear, raid0, raid1, raid5, raid6 or raid10",
             Quoted(name)
+        )
+    })?;
+    let Some(value) = words.get("copies") else {
+        return Ok(level);
+    };
+    let copies = number("copies", value)?;
+    match level {
+        Level::Raid10 { .. } if (2..=MAX_SLOTS as u64).contains(&copies) => Ok(Level::Raid10 {
+            copies: copies as u8,
+        }),
+        Level::Raid10 { .. } => Err(refusal!(
+            EINVAL,
+            "copies={} can't be; give from 2 to {}, and at least as many members",
+            copies,
+            MAX_SLOTS
+        )),
+        _ => Err(refusal!(
+            EINVAL,
+            "copies= is for raid10 and not for {}; leave it out",
+            level.name()
         )),
     }
 }

@@ -64,14 +64,9 @@ pub fn create(line: &[u8]) -> Result<Create<'_>, Refusal> {
     let level = value::level(&words)?;
     let chunk = value::chunk(&words)?;
     let members = value::paths("members", words.need("members")?)?;
-    not_yet(
-        &words,
-        "copies",
-        "is for raid10, which this version has not",
-    )?;
     not_yet(&words, "spares", "is not in this version")?;
     // Refuses a number of members that the level can't have.
-    Layout::new(level, chunk, members.len() as u8, chunk)?;
+    Layout::new(level, chunk, level.slots_of(members.len()), chunk)?;
     Ok(Create {
         level,
         chunk,
@@ -155,11 +150,6 @@ pub fn migrate(line: &[u8]) -> Result<Migrate<'_>, Refusal> {
         "level", "chunk", "copies", "add", "remove", "dry_run", "force",
     ];
     let words = Words::parse("migrate", &keys, line)?;
-    not_yet(
-        &words,
-        "copies",
-        "is for raid10, which this version has not",
-    )?;
     not_yet(&words, "remove", "is not in this version")?;
     Ok(Migrate {
         level: value::level(&words)?,

@@ -80,19 +80,14 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
 
     /// Whether copies or parity of that set can be made true now.
     fn can_resync(&self, which: Which) -> bool {
-        let set = self.set(which);
         // Copies that a rebuild has made are copies like any others, but parity short of a
         // member is believed.
+        let set = self.set(which);
         let alive = match set.layout.level.has_parity() {
             true => self.map.alive,
             false => self.map.kept(),
         };
-        let missing = set.missing(alive);
-        if set.layout.level.has_parity() {
-            missing == 0
-        } else {
-            set.layout.level.is_redundant() && missing + 1 < set.layout.slots
-        }
+        set.can_compare(alive)
     }
 
     /// The resync that is due, if any: of a migrating volume first what is moved already.

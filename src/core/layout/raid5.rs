@@ -16,6 +16,15 @@ pub(super) fn data_slot(layout: &Layout, row: u64, index: u64) -> SlotId {
 }
 
 pub(super) fn locate(layout: &Layout, x: Logical) -> Spot {
+    locate_by(layout, x, data_slot)
+}
+
+/// Where `x` lies in rows of one chunk of every slot.
+pub(super) fn locate_by(
+    layout: &Layout,
+    x: Logical,
+    data_slot: impl Fn(&Layout, u64, u64) -> SlotId,
+) -> Spot {
     let chunk = layout.chunk.0;
     let (number, within) = (div(x.0, chunk), rem(x.0, chunk));
     let (row, index) = (

@@ -6,7 +6,7 @@ use core::fmt;
 use zerocopy::{FromBytes, FromZeros};
 
 use super::format::{
-    algorithm_code, level_code, level_from_code, Block, DiskMember, DiskSet, CRC_FROM, FLAG_CLEAN,
+    algorithm_code, level_code, level_from_codes, Block, DiskMember, DiskSet, CRC_FROM, FLAG_CLEAN,
     FLAG_JOURNALED, FLAG_MARKED, INCOMPAT_KNOWN, MAGIC, MEMBER_ADOPTED, MIGRATION_ABORTING,
     MIGRATION_DESCENDING, MIGRATION_HAS_MAX, MIGRATION_PAUSED, MIGRATION_RUNS, VERSION,
 };
@@ -15,7 +15,7 @@ use super::{
     Superblock, Uuid, SUPERBLOCK_SIZE,
 };
 use crate::geometry::{Logical, MemberId, Physical, Range, Sectors, SlotId, MAX_MEMBERS};
-use crate::layout::Layout;
+use crate::layout::{Layout, Level};
 use crate::placement::{Extent, Set};
 use crate::text::Text;
 
@@ -331,12 +331,14 @@ fn take_migration(block: &Block) -> Result<Option<Migration>, &'static str> {
 
 #[inline(never)]
 fn take_set(disk: &DiskSet, set: &mut Set) -> Result<(), &'static str> {
-    let Some(level) = level_from_code(disk.level.get()) else {
-        return Err("a set has a level that is not known here");
+    let Some(level) = level_from_codes(disk.level.get(), disk.algorithm.get()) else {
+        return Err(
+            match Level::ALL.map(level_code).contains(&disk.level.get()) {
+                true => "a set is laid out in a way that is not known here",
+                false => "a set has a level that is not known here",
+            },
+        );
     };
-    if disk.algorithm.get() != algorithm_code(level) {
-        return Err("a set is laid out in a way that is not known here");
-    }
     set.layout = Layout {
         level,
         chunk: Sectors(u64::from(disk.chunk.get())),

@@ -97,7 +97,7 @@ pub(super) struct DiskExtent {
 pub(super) struct DiskSet {
     /// See [`level_code`].
     pub(super) level: U16,
-    /// md's algorithm number: 2 (left-symmetric) for raid5, 0 elsewhere.
+    /// md's layout number, see [`algorithm_code`].
     pub(super) algorithm: U16,
     pub(super) slots: u8,
     pub(super) extent_count: u8,
@@ -196,21 +196,27 @@ pub(super) const fn level_code(level: Level) -> u16 {
         Level::Raid0 => 0,
         Level::Raid1 => 1,
         Level::Raid5 => 5,
+        Level::Raid6 => 6,
+        Level::Raid10 { .. } => 10,
     }
 }
 
-pub(super) fn level_from_code(code: u16) -> Option<Level> {
-    [Level::Linear, Level::Raid0, Level::Raid1, Level::Raid5]
-        .into_iter()
-        .find(|level| level_code(*level) == code)
-}
-
-/// md's number of the only way each level is laid out here.
+/// md's number of how the level is laid out: left-symmetric, or on raid10 one far copy
+/// (in the second byte) and so many near ones (in the first).
 pub(super) const fn algorithm_code(level: Level) -> u16 {
     match level {
-        Level::Raid5 => 2,
+        Level::Raid5 | Level::Raid6 => 2,
+        Level::Raid10 { copies } => 0x100 | copies as u16,
         _ => 0,
     }
+}
+
+/// The level of these two numbers.
+pub(super) fn level_from_codes(code: u16, algorithm: u16) -> Option<Level> {
+    let copies = (algorithm & 0xff) as u8;
+    let (others, raid10) = (Level::ALL, Level::Raid10 { copies });
+    let mut all = others.into_iter().chain([raid10]);
+    all.find(|level| level_code(*level) == code && algorithm_code(*level) == algorithm)
 }
 
 #[cfg(test)]
@@ -261,15 +267,24 @@ mod tests {
 
     #[test]
     fn level_codes_are_mds() {
-        for (level, code) in [
-            (Level::Linear, 0xffff),
-            (Level::Raid0, 0),
-            (Level::Raid1, 1),
-            (Level::Raid5, 5),
+        for (level, code, algorithm) in [
+            (Level::Linear, 0xffff, 0),
+            (Level::Raid0, 0, 0),
+            (Level::Raid1, 1, 0),
+            (Level::Raid5, 5, 2),
+            (Level::Raid6, 6, 2),
+            (Level::Raid10 { copies: 2 }, 10, 0x102),
+            (Level::Raid10 { copies: 5 }, 10, 0x105),
         ] {
-            assert_eq!(level_code(level), code);
-            assert_eq!(level_from_code(code), Some(level));
+            assert_eq!(
+                (level_code(level), algorithm_code(level)),
+                (code, algorithm)
+            );
+            assert_eq!(level_from_codes(code, algorithm), Some(level));
         }
-        assert_eq!(level_from_code(4), None);
+        // raid4, raid5 left-asymmetric, raid10 far.
+        for (code, algorithm) in [(4, 0), (5, 0), (10, 0x201), (10, 2)] {
+            assert_eq!(level_from_codes(code, algorithm), None);
+        }
     }
 }

@@ -336,14 +336,9 @@ fn update(
 fn resync_after(set: &mut Set, alive: MemberMask, unclean: bool) {
     let layout = set.layout;
     let all = Logical(layout.capacity().0);
-    let missing = set.missing(alive);
     // One leg is all the copies there are; parity short of a slot is believed
     // because the caller found it true or was forced to.
-    let nothing_to_compare = match layout.level.has_parity() {
-        true => missing > 0,
-        false => missing + 1 >= layout.slots,
-    };
-    if !layout.level.is_redundant() || nothing_to_compare {
+    if !set.can_compare(alive) {
         set.resync = all;
     } else if unclean {
         set.resync = Logical::ZERO;

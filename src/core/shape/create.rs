@@ -5,7 +5,7 @@ use super::{smallest, volume_of, whole_slot, NewMember, Stamp};
 use crate::geometry::{Logical, MemberId, Sectors};
 use crate::layout::{Layout, Level};
 use crate::ondisk::{MapRange, Superblock};
-use crate::placement::Set;
+use crate::placement::{Set, MAX_EXTENTS};
 use crate::refusal;
 use crate::text::Refusal;
 
@@ -52,10 +52,13 @@ pub fn create(
     for member in members {
         member.check_device()?;
     }
-    // Layout::new refuses too many of them; a u8 holds one too many just as well.
-    let slots = members.len().min(usize::from(u8::MAX)) as u8;
-    let least = smallest(members).map_or(Sectors::ZERO, |m| m.geometry.data_len);
-    let layout = Layout::new(wish.level, wish.chunk, slots, least)?;
+    // Members that are larger than the smallest are used in part, but end to end all of each is.
+    let slot_len = match wish.level {
+        Level::Linear => Sectors(members.iter().map(|m| m.geometry.data_len.0).sum()),
+        _ => smallest(members).map_or(Sectors::ZERO, |m| m.geometry.data_len),
+    };
+    let slots = wish.level.slots_of(members.len());
+    let layout = Layout::new(wish.level, wish.chunk, slots, slot_len)?;
     let logical_block = members.iter().map(|m| m.logical_block).max().unwrap_or(512);
     let most = volume_of(&layout, logical_block);
     if most == Sectors::ZERO {
@@ -93,8 +96,21 @@ pub fn create(
     };
     for (index, member) in members.iter().enumerate() {
         let id = index as u8;
-        let extent = whole_slot(id, MemberId(id), &member.geometry, layout.slot_len);
-        set.extents.push(extent);
+        let extent = match wish.level {
+            Level::Linear => {
+                whole_slot(0, MemberId(id), &member.geometry, member.geometry.data_len)
+            }
+            _ => whole_slot(id, MemberId(id), &member.geometry, layout.slot_len),
+        };
+        if !set.extents.try_push(extent) {
+            return Err(refusal!(
+                EINVAL,
+                "{} takes at most {} members and {} are given; leave some out",
+                layout.level.name(),
+                MAX_EXTENTS,
+                members.len()
+            ));
+        }
         into.members.push(member.row());
     }
     into.uuid = stamp.uuid;

@@ -75,6 +75,9 @@ fn write_set(index: usize, set: &Set, out: &mut impl Write) -> fmt::Result {
     if layout.level.is_striped() {
         writeln!(out, "set_{index}_chunk: {}", layout.chunk.bytes())?;
     }
+    if layout.level.has_copies() {
+        writeln!(out, "set_{index}_copies: {}", layout.copies())?;
+    }
     writeln!(out, "set_{index}_slots: {}", layout.slots)?;
     writeln!(out, "set_{index}_slot_sectors: {}", layout.slot_len.0)?;
     writeln!(out, "set_{index}_synced_to: {}", set.resync.0)?;

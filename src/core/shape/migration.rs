@@ -4,7 +4,7 @@
 use super::head::{head_coming_home, move_heads, put_back};
 use super::{slot_room, volume_of, whole_slot, NewMember};
 use crate::footprint::overwrites;
-use crate::geometry::{rem, Logical, MemberId, Range, Sectors, SlotId, MAX_MEMBERS};
+use crate::geometry::{div, gcd, Logical, MemberId, Range, Sectors, SlotId, MAX_MEMBERS};
 use crate::layout::{Layout, Level};
 use crate::ondisk::{MapRange, Member, MemberState, Migration, RegionKind, Superblock, Uuid, UNIT};
 use crate::placement::{Extent, Set, MAX_EXTENTS};
@@ -30,16 +30,7 @@ pub struct Wish<'a> {
 /// Data sectors of the smallest piece that is whole rows of both: what cursors lie on.
 pub fn common_row(source: &Layout, target: &Layout) -> Sectors {
     let (a, b) = (source.stripe().0, target.stripe().0);
-    // No stripe is 0 sectors, so their divisor is none either.
-    Sectors(a.checked_div(gcd(a, b)).unwrap_or(a) * b)
-}
-
-fn gcd(a: u64, b: u64) -> u64 {
-    if b == 0 {
-        a
-    } else {
-        gcd(b, rem(a, b))
-    }
+    Sectors(div(a, gcd(a, b)) * b)
 }
 
 /// Makes of `now` what it is when the migration has begun.

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Reads of a set: straight from where the data lie, or from what is left of the stripe.
 
-use super::{push, slot_alive, Buf, Calc, Plan, BAND};
-use crate::geometry::{Logical, MemberMask, Range, Sectors, SlotId};
+use super::recover::complete_row;
+use super::{slot_alive, Calc, Plan, BAND};
+use crate::geometry::{div, Logical, MemberMask, Range, Sectors, SlotId};
 use crate::layout::Level;
 use crate::placement::{Place, Set};
 
@@ -27,10 +28,10 @@ pub fn read(set: &Set, alive: MemberMask, x: Logical, len: Sectors) -> Read {
     }
     match set.layout.level {
         Level::Linear | Level::Raid0 => Read::Lost(run),
-        Level::Raid1 => {
-            for step in 1..set.layout.slots {
-                let slot = set.layout.slot_after(spot.slot, step);
-                let other = set.place(slot, spot.offset);
+        Level::Raid1 | Level::Raid10 { .. } => {
+            for step in 1..set.layout.copies() {
+                let copy = set.layout.copy(x, step);
+                let other = set.place(copy.slot, copy.offset);
                 if alive.has(other.member) {
                     return Read::Direct(Place {
                         run: run.min(other.run),
@@ -40,15 +41,15 @@ pub fn read(set: &Set, alive: MemberMask, x: Logical, len: Sectors) -> Read {
             }
             Read::Lost(run)
         }
-        Level::Raid5 => {
+        Level::Raid5 | Level::Raid6 => {
             // Cut at bands, so that scratch stays small and pieces of one band share its lock.
             let run = run.min(BAND - Sectors(spot.offset.0 % BAND.0));
-            let whole = (0..set.layout.slots)
-                .map(SlotId)
-                .filter(|slot| *slot != spot.slot)
-                .all(|slot| slot_alive(set, alive, slot, spot.offset, run));
+            let missing = (0..set.layout.slots)
+                .filter(|slot| !slot_alive(set, alive, SlotId(*slot), spot.offset, run))
+                .count();
             // I8: from parity that is not known to be true nothing can be rebuilt.
-            if whole && set.is_synced(Range::new(x, x + run)) {
+            let synced = set.is_synced(Range::new(x, x + run));
+            if missing <= usize::from(set.layout.parities()) && synced {
                 Read::Rebuild(run)
             } else {
                 Read::Lost(run)
@@ -57,40 +58,33 @@ pub fn read(set: &Set, alive: MemberMask, x: Logical, len: Sectors) -> Read {
     }
 }
 
-/// The plan for a run that [`read`] said must be rebuilt; its data go `to` sectors into the request.
-pub fn plan_rebuild(set: &Set, x: Logical, len: Sectors, to: Sectors) -> Plan {
+/// The plan for a run that [`read`] said must be rebuilt, with the same members alive;
+/// its data go `to` sectors into the request.
+pub fn plan_rebuild(set: &Set, alive: MemberMask, x: Logical, len: Sectors, to: Sectors) -> Plan {
     let mut plan = Plan::default();
-    plan_rebuild_into(set, x, len, to, &mut plan);
+    plan_rebuild_into(set, alive, x, len, to, &mut plan);
     plan
 }
 
 /// [`plan_rebuild`] into a plan that is there already.
-pub fn plan_rebuild_into(set: &Set, x: Logical, len: Sectors, to: Sectors, plan: &mut Plan) {
-    let spot = set.layout.locate(x);
+pub fn plan_rebuild_into(
+    set: &Set,
+    alive: MemberMask,
+    x: Logical,
+    len: Sectors,
+    to: Sectors,
+    plan: &mut Plan,
+) {
+    let layout = &set.layout;
+    let spot = layout.locate(x);
     assert!(len <= spot.run);
-    plan.clear();
-    (plan.lane, plan.lanes) = (len, u16::from(set.layout.slots));
-    let mut lane = 0;
-    for slot in (0..set.layout.slots).map(SlotId) {
-        if slot != spot.slot {
-            push(
-                &mut plan.reads,
-                set,
-                (slot, spot.offset),
-                len,
-                Buf::Lane(lane, Sectors::ZERO),
-            );
-            lane += 1;
-        }
-    }
-    plan.calcs.push(Calc::Gen {
-        lane,
-        lanes: (1 << lane) - 1,
-        at: Sectors::ZERO,
-        len,
-    });
+    let row = layout.row(x);
+    let index = div(x.0 - row * layout.stripe().0, layout.chunk.0);
+    let is_wanted = |slot| slot == spot.slot;
+    complete_row(set, alive, (row, spot.offset, len), is_wanted, plan)
+        .expect("what read() calls to be rebuilt can be");
     plan.calcs.push(Calc::CopyOut {
-        lane,
+        lane: index as u16,
         at: Sectors::ZERO,
         to,
         len,

@@ -3,7 +3,9 @@
 //! rebuild of a member that came in, and the mending of one that can't be read somewhere.
 
 use super::{push, slot_alive, Buf, Calc, Plan, BAND};
-use crate::geometry::{div, rem, Logical, MemberMask, Offset, Sectors, SlotId};
+use crate::geometry::{div, rem, Logical, MemberMask, Offset, Sectors, SlotId, MAX_SLOTS};
+use crate::layout::Layout;
+use crate::list::List;
 use crate::placement::Set;
 
 /// What becomes of a piece.
@@ -17,7 +19,8 @@ pub enum Recover {
     Lost,
 }
 
-/// Sectors from `offset` on, at most `len`, that lie in one place of every slot.
+/// Sectors from `offset` on, at most `len`, that lie in one place of every slot; where
+/// there are copies, ask [`copy_run`](super::copy_run).
 pub fn recover_run(set: &Set, offset: Offset, len: Sectors) -> Sectors {
     let runs = (0..set.layout.slots).map(|slot| set.place(SlotId(slot), offset).run);
     runs.fold(len, Sectors::min)
@@ -35,43 +38,106 @@ pub fn recover_parity_into(
 ) -> Recover {
     let layout = &set.layout;
     assert!(len <= BAND && rem(offset.0, layout.chunk.0) + len.0 <= layout.chunk.0);
-    assert!(layout.parity_slot(div(offset.0, layout.chunk.0)).is_some());
-    plan.clear();
-    let (mut lane, mut wanted, mut lost) = (0, None, 0);
-    for slot in (0..layout.slots).map(SlotId) {
-        if slot_alive(set, alive, slot, offset, len) {
-            let to = Buf::Lane(lane, Sectors::ZERO);
-            push(&mut plan.reads, set, (slot, offset), len, to);
-            lane += 1;
-            continue;
-        }
-        lost += 1;
-        if slot_alive(set, onto, slot, offset, len) {
-            wanted = Some(slot);
-        }
-    }
-    let Some(wanted) = wanted else {
+    let row = div(offset.0, layout.chunk.0);
+    let is_wanted = |slot| slot_alive(set, onto, slot, offset, len);
+    if !(0..layout.slots).any(|slot| is_wanted(SlotId(slot))) {
+        plan.clear();
         return Recover::Nothing;
-    };
-    if lost > 1 {
+    }
+    let lane = (row, offset, len);
+    if complete_row(set, alive, lane, is_wanted, plan).is_none() {
         return Recover::Lost;
     }
-    // Each of them is the XOR of all others, the parity too.
-    (plan.lane, plan.lanes) = (len, lane + 1);
-    let at = Sectors::ZERO;
-    plan.calcs.push(Calc::Gen {
-        lane,
-        lanes: (1 << lane) - 1,
-        at,
-        len,
-    });
-    let from = Buf::Lane(lane, at);
-    push(&mut plan.writes, set, (wanted, offset), len, from);
+    for (lane, slot) in row_slots(layout, row) {
+        if is_wanted(slot) {
+            let from = Buf::Lane(lane, Sectors::ZERO);
+            push(&mut plan.writes, set, (slot, offset), len, from);
+        }
+    }
     Recover::Planned
 }
 
+/// The slots of a row in the order of their lanes: the data, then the parity.
+fn row_slots(layout: &Layout, row: u64) -> impl Iterator<Item = (u16, SlotId)> + '_ {
+    let data = (0..layout.data_slots()).map(move |index| layout.data_slot(row, index));
+    (0..).zip(data.chain(layout.parity_slots(row)))
+}
+
+/// Fills `plan` with the reads and the arithmetic after which the lanes hold what those
+/// slots of row `row` do that `is_wanted` names and that are not on `alive`: `len` sectors
+/// from `offset` of every slot. None: too much is missing.
+pub(super) fn complete_row(
+    set: &Set,
+    alive: MemberMask,
+    (row, offset, len): (u64, Offset, Sectors),
+    is_wanted: impl Fn(SlotId) -> bool,
+    plan: &mut Plan,
+) -> Option<()> {
+    let layout = &set.layout;
+    assert!(layout.level.has_parity());
+    let data = layout.data_slots() as u16;
+    let (parity, syndrome) = (data, data + 1);
+    let mut missing = List::<u16, MAX_SLOTS>::new();
+    let mut wants_parity = false;
+    for (lane, slot) in row_slots(layout, row) {
+        if !slot_alive(set, alive, slot, offset, len) {
+            missing.push(lane);
+            wants_parity |= lane >= data && is_wanted(slot);
+        }
+    }
+    if missing.len() > usize::from(layout.parities()) {
+        return None;
+    }
+    // Data come before parity, so these are the first.
+    let lost = missing.iter().filter(|lane| **lane < data).count();
+    let by_xor = lost < 2 && !missing.contains(&parity);
+    plan.clear();
+    plan.lane = len;
+    plan.lanes = data + u16::from(layout.parities());
+    let at = Sectors::ZERO;
+    for (lane, slot) in row_slots(layout, row) {
+        let needed = match lane {
+            _ if missing.contains(&lane) => false,
+            lane if lane == parity => lost > 0,
+            lane if lane == syndrome => lost > 0 && !by_xor,
+            _ => true,
+        };
+        if needed {
+            push(
+                &mut plan.reads,
+                set,
+                (slot, offset),
+                len,
+                Buf::Lane(lane, at),
+            );
+        }
+    }
+    match (lost, by_xor) {
+        (0, _) => {}
+        (1, true) => plan.calcs.push(Calc::Gen {
+            lane: missing[0],
+            lanes: ((2 << parity) - 1) & !(1 << missing[0]),
+            at,
+            len,
+        }),
+        (1, false) => {
+            let a = missing[0];
+            plan.calcs.push(Calc::RecoverP { a, at, len });
+        }
+        _ => {
+            let (a, b) = (missing[0], missing[1]);
+            plan.calcs.push(Calc::Recover2 { a, b, at, len });
+        }
+    }
+    // Where P is recovered together with data, Q was read.
+    if wants_parity && (lost == 0 || by_xor) {
+        plan.calcs.push(Calc::gen_parity(layout, at, len));
+    }
+    Some(())
+}
+
 /// Of a mirror: fills `plan` to write the legs of `onto` from the leg that reads choose,
-/// for `len` sectors from `x` on, within one read region (see [`recover_run`]).
+/// for `len` sectors from `x` on (see [`copy_run`](super::copy_run)).
 pub fn recover_mirror_into(
     set: &Set,
     (alive, onto): (MemberMask, MemberMask),
@@ -80,18 +146,17 @@ pub fn recover_mirror_into(
     plan: &mut Plan,
 ) -> Recover {
     let layout = &set.layout;
-    let spot = layout.locate(x);
-    assert!(len <= spot.run);
+    assert!(len <= layout.locate(x).run);
     plan.clear();
     (plan.lane, plan.lanes) = (len, 1);
     let data = Buf::Lane(0, Sectors::ZERO);
-    for step in 0..layout.slots {
-        let slot = layout.slot_after(spot.slot, step);
-        let place = (slot, spot.offset);
-        if slot_alive(set, onto, slot, spot.offset, len) {
-            push(&mut plan.writes, set, place, len, data);
-        } else if plan.reads.is_empty() && slot_alive(set, alive, slot, spot.offset, len) {
-            push(&mut plan.reads, set, place, len, data);
+    for step in 0..layout.copies() {
+        let copy = layout.copy(x, step);
+        let (slot, offset) = (copy.slot, copy.offset);
+        if slot_alive(set, onto, slot, offset, len) {
+            push(&mut plan.writes, set, (slot, offset), len, data);
+        } else if plan.reads.is_empty() && slot_alive(set, alive, slot, offset, len) {
+            push(&mut plan.reads, set, (slot, offset), len, data);
         }
     }
     if plan.writes.is_empty() {

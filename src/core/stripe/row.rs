@@ -1,24 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The mover's writes: whole rows of the target, from data that lie in memory in logical order.
+//! The mover's writes of a parity level: whole rows of the target, from data that lie in
+//! memory in logical order. Levels without parity are written place by place, see
+//! [`footprint::for_each_write`](crate::footprint::for_each_write).
 
 use super::{push, slot_alive, Buf, Calc, Plan};
 use crate::geometry::{Logical, MemberMask, Sectors, SlotId};
-use crate::layout::Level;
 use crate::placement::Set;
 
-/// The plan that writes row `row` of a striped set from scratch: lane `i` (a
-/// chunk long) holds data chunk `i` of the row, and lane `parity_lane` takes the
-/// parity. Chunks that `in_place` names (they lie in their place already) and
-/// missing members are left out.
+/// The plan that writes row `row` of a parity set from scratch: lane `i` (a chunk
+/// long) holds data chunk `i` of the row, and those behind take P and Q. Chunks that
+/// `in_place` names (they lie in their place already) and missing members are left out.
 pub fn plan_row(
     set: &Set,
     alive: MemberMask,
     row: u64,
-    parity_lane: u16,
     in_place: impl Fn(Logical, SlotId) -> bool,
 ) -> Plan {
     let mut plan = Plan::default();
-    plan_row_into(set, alive, row, parity_lane, in_place, &mut plan);
+    plan_row_into(set, alive, row, in_place, &mut plan);
     plan
 }
 
@@ -27,46 +26,34 @@ pub fn plan_row_into(
     set: &Set,
     alive: MemberMask,
     row: u64,
-    parity_lane: u16,
     in_place: impl Fn(Logical, SlotId) -> bool,
     plan: &mut Plan,
 ) {
     let layout = &set.layout;
-    assert!(layout.level.is_striped());
-    let (chunk, data) = (layout.chunk, layout.data_slots());
+    assert!(layout.level.has_parity());
+    let (chunk, data) = (layout.chunk, layout.data_slots() as u16);
     let start = Logical(row * layout.stripe().0);
-    let offset = layout.row_offset(start);
+    let (offset, at) = (layout.row_offset(start), Sectors::ZERO);
     plan.clear();
-    (plan.lane, plan.lanes) = (chunk, parity_lane + 1);
+    plan.lane = chunk;
+    plan.lanes = data + u16::from(layout.parities());
     for index in 0..data {
-        let slot = layout.data_slot(row, index);
-        let x = start + Sectors(index * chunk.0);
+        let slot = layout.data_slot(row, u64::from(index));
+        let x = start + Sectors(u64::from(index) * chunk.0);
         if !in_place(x, slot) && slot_alive(set, alive, slot, offset, chunk) {
-            push(
-                &mut plan.writes,
-                set,
-                (slot, offset),
-                chunk,
-                Buf::Lane(index as u16, Sectors::ZERO),
-            );
+            let buf = Buf::Lane(index, at);
+            push(&mut plan.writes, set, (slot, offset), chunk, buf);
         }
     }
-    if layout.level == Level::Raid5 {
-        let slot = layout.parity_slot(row).expect("raid5 has parity");
+    let mut is_needed = false;
+    for (lane, slot) in (data..).zip(layout.parity_slots(row)) {
         if slot_alive(set, alive, slot, offset, chunk) {
-            plan.calcs.push(Calc::Gen {
-                lane: parity_lane,
-                lanes: (1 << data) - 1,
-                at: Sectors::ZERO,
-                len: chunk,
-            });
-            push(
-                &mut plan.writes,
-                set,
-                (slot, offset),
-                chunk,
-                Buf::Lane(parity_lane, Sectors::ZERO),
-            );
+            let buf = Buf::Lane(lane, at);
+            push(&mut plan.writes, set, (slot, offset), chunk, buf);
+            is_needed = true;
         }
+    }
+    if is_needed {
+        plan.calcs.push(Calc::gen_parity(layout, at, chunk));
     }
 }

@@ -14,8 +14,17 @@ pub enum ScrubMode {
     Check,
 }
 
+/// Lanes that end all zero in check mode where copies are alike, or parity is true.
+pub fn difference_lanes(set: &Set, plan: &Plan) -> core::ops::Range<u16> {
+    let first = match set.layout.level.has_parity() {
+        true => set.layout.data_slots() as u16,
+        false => 1,
+    };
+    first..plan.lanes
+}
+
 /// Scrubs `len` sectors (at most [`BAND`], within one row) from `offset` of every
-/// slot of a parity set. In check mode the last lane ends all zero where parity is true.
+/// slot of a parity set.
 /// None: a slot is missing, so there is nothing to compare or to write.
 pub fn parity_plan(
     set: &Set,
@@ -39,64 +48,48 @@ pub fn parity_plan_into(
 ) -> Option<()> {
     let layout = &set.layout;
     assert!(len <= BAND && rem(offset.0, layout.chunk.0) + len.0 <= layout.chunk.0);
+    assert!(layout.level.has_parity());
     let row = div(offset.0, layout.chunk.0);
-    let (data, parity_slot) = (layout.data_slots(), layout.parity_slot(row)?);
+    let data = layout.data_slots() as u16;
     if !(0..layout.slots).all(|slot| slot_alive(set, alive, SlotId(slot), offset, len)) {
         return None;
     }
-    let parity = data as u16;
     plan.clear();
-    (plan.lane, plan.lanes) = (len, parity + 1);
-    for index in 0..data {
-        let slot = layout.data_slot(row, index);
-        push(
-            &mut plan.reads,
-            set,
-            (slot, offset),
-            len,
-            Buf::Lane(index as u16, Sectors::ZERO),
-        );
+    plan.lane = len;
+    plan.lanes = data + u16::from(layout.parities());
+    let at = Sectors::ZERO;
+    for lane in 0..data {
+        let slot = layout.data_slot(row, u64::from(lane));
+        let buf = Buf::Lane(lane, at);
+        push(&mut plan.reads, set, (slot, offset), len, buf);
     }
-    let (lanes, at) = ((1 << data) - 1, Sectors::ZERO);
-    match mode {
-        ScrubMode::Check => {
-            push(
-                &mut plan.reads,
-                set,
-                (parity_slot, offset),
-                len,
-                Buf::Lane(parity, at),
-            );
-            plan.calcs.push(Calc::Acc {
-                lane: parity,
-                lanes,
-                at,
-                len,
-            });
-        }
-        ScrubMode::Resync => {
-            plan.calcs.push(Calc::Gen {
-                lane: parity,
-                lanes,
-                at,
-                len,
-            });
-            push(
-                &mut plan.writes,
-                set,
-                (parity_slot, offset),
-                len,
-                Buf::Lane(parity, at),
-            );
-        }
+    let list = match mode {
+        ScrubMode::Check => &mut plan.reads,
+        ScrubMode::Resync => &mut plan.writes,
+    };
+    for (lane, slot) in (data..).zip(layout.parity_slots(row)) {
+        push(list, set, (slot, offset), len, Buf::Lane(lane, at));
     }
+    plan.calcs.push(match mode {
+        ScrubMode::Check => Calc::acc_parity(layout, 0, data - 1, at, len),
+        ScrubMode::Resync => Calc::gen_parity(layout, at, len),
+    });
     Some(())
 }
 
-/// Scrubs `len` sectors of a mirror from `x` on, within one read region: the leg
-/// that reads choose is the one that is right. In check mode lane 0 holds that
-/// leg and every further lane ends all zero where its leg is alike.
-/// None: fewer than two legs are left.
+/// Sectors from `x` on, at most `len`, that reads take from one copy and that lie in one
+/// place of every copy.
+pub fn copy_run(set: &Set, x: Logical, len: Sectors) -> Sectors {
+    let layout = &set.layout;
+    let copies = (0..layout.copies()).map(|step| layout.copy(x, step));
+    let runs = copies.map(|copy| set.place(copy.slot, copy.offset).run);
+    runs.fold(layout.locate(x).run.min(len), Sectors::min)
+}
+
+/// Scrubs `len` sectors of a set of copies from `x` on, within one run of
+/// [`Layout::locate`](crate::layout::Layout::locate): the copy that reads choose is the
+/// one that is right. In check mode lane 0 holds it, and every further lane another.
+/// None: fewer than two copies are left.
 pub fn mirror_plan(
     set: &Set,
     alive: MemberMask,
@@ -118,52 +111,30 @@ pub fn mirror_plan_into(
     plan: &mut Plan,
 ) -> Option<()> {
     let layout = &set.layout;
-    let spot = layout.locate(x);
-    assert!(len <= spot.run);
+    assert!(len <= layout.locate(x).run);
     plan.clear();
     plan.lane = len;
-    let order = (0..layout.slots).map(|step| layout.slot_after(spot.slot, step));
-    for slot in order {
-        if !slot_alive(set, alive, slot, spot.offset, len) {
+    let at = Sectors::ZERO;
+    for step in 0..layout.copies() {
+        let copy = layout.copy(x, step);
+        let from = (copy.slot, copy.offset);
+        if !slot_alive(set, alive, copy.slot, copy.offset, len) {
             continue;
         }
-        let (lane, at) = (plan.lanes, Sectors::ZERO);
+        let lane = plan.lanes;
         match mode {
-            ScrubMode::Check => {
-                push(
-                    &mut plan.reads,
-                    set,
-                    (slot, spot.offset),
-                    len,
-                    Buf::Lane(lane, at),
-                );
-                if lane > 0 {
-                    plan.calcs.push(Calc::Acc {
-                        lane,
-                        lanes: 1,
-                        at,
-                        len,
-                    });
-                }
+            ScrubMode::Resync if lane > 0 => {
+                push(&mut plan.writes, set, from, len, Buf::Lane(0, at));
             }
-            ScrubMode::Resync if lane == 0 => {
-                push(
-                    &mut plan.reads,
-                    set,
-                    (slot, spot.offset),
-                    len,
-                    Buf::Lane(0, at),
-                );
-            }
-            ScrubMode::Resync => {
-                push(
-                    &mut plan.writes,
-                    set,
-                    (slot, spot.offset),
-                    len,
-                    Buf::Lane(0, at),
-                );
-            }
+            _ => push(&mut plan.reads, set, from, len, Buf::Lane(lane, at)),
+        }
+        if lane > 0 && mode == ScrubMode::Check {
+            plan.calcs.push(Calc::Acc {
+                lane,
+                lanes: 1,
+                at,
+                len,
+            });
         }
         plan.lanes += 1;
     }

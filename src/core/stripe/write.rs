@@ -16,21 +16,15 @@ pub fn copies(
     len: Sectors,
 ) -> (List<Place, MAX_SLOTS>, Sectors) {
     assert!(!set.layout.level.has_parity());
-    let spot = set.layout.locate(x);
-    let slots = if set.layout.level == Level::Raid1 {
-        0..set.layout.slots
-    } else {
-        spot.slot.0..spot.slot.0 + 1
-    };
     // A mirror's regions matter to reads only: a write goes to all legs alike.
-    let mut run = if set.layout.level == Level::Raid1 {
-        len
-    } else {
-        spot.run.min(len)
+    let mut run = match set.layout.level {
+        Level::Raid1 => len,
+        _ => set.layout.locate(x).run.min(len),
     };
     let mut places = List::new();
-    for slot in slots.map(SlotId) {
-        let place = set.place(slot, spot.offset);
+    for step in 0..set.layout.copies() {
+        let copy = set.layout.copy(x, step);
+        let place = set.place(copy.slot, copy.offset);
         run = run.min(place.run);
         if alive.has(place.member) {
             places.push(place);
@@ -198,145 +192,234 @@ pub fn plan_parity_into(
     piece: &ParityPiece,
     plan: &mut Plan,
 ) -> Option<()> {
-    let layout = &set.layout;
-    let segments = piece.segments(set);
-    let (lo, hi) = hull(&segments);
-    let offset = piece.offset(set);
-    let data = layout.data_slots();
-    let parity_slot = layout.parity_slot(piece.row)?;
-    let is_alive =
-        |slot, lo: Sectors, hi: Sectors| slot_alive(set, alive, slot, offset + lo, hi - lo);
-
+    let row = Row::new(set, alive, piece);
     plan.clear();
-    plan.lane = hi - lo;
-    plan.lanes = data as u16 + 1;
-    if !is_alive(parity_slot, lo, hi) {
-        // No parity to keep: the data alone, straight from the request.
-        for s in &segments {
-            let slot = layout.data_slot(piece.row, s.index);
-            if !is_alive(slot, s.lo, s.hi) {
-                return None;
+    plan.lane = row.hi - row.lo;
+    plan.lanes = row.lanes();
+    match row.way()? {
+        Way::Plain => {
+            // No parity to keep: the data alone, straight from the request.
+            for s in &row.segments {
+                let slot = set.layout.data_slot(piece.row, s.index);
+                let from = (slot, row.offset + s.lo);
+                push(&mut plan.writes, set, from, s.hi - s.lo, Buf::Data(s.from));
             }
-            push(
-                &mut plan.writes,
-                set,
-                (slot, offset + s.lo),
-                s.hi - s.lo,
-                Buf::Data(s.from),
-            );
+            plan.lanes = 0;
+            return Some(());
         }
-        plan.lanes = 0;
-        return Some(());
+        Way::Modify => row.modify(plan),
+        Way::Reconstruct => row.reconstruct(plan)?,
+        Way::Recover(a, b) => row.recover(plan, a, b),
     }
-
-    let touched = |index: u64| segments.iter().find(|s| s.index == index).copied();
-    let mut missing = None;
-    for index in 0..data {
-        if !is_alive(layout.data_slot(piece.row, index), lo, hi) {
-            if missing.is_some() {
-                return None;
-            }
-            missing = Some(index);
+    for s in &row.segments {
+        if !row.missing.contains(&s.index) {
+            row.chunk_part(&mut plan.writes, s);
         }
     }
-    let row_start = Logical(piece.row * layout.stripe().0);
-    let synced = set.is_synced(Range::new(row_start, row_start + layout.stripe()));
-    // Transfers that each way must read.
-    let modify = segments.len() + 1;
-    let reconstruct: usize = (0..data)
-        .map(|index| match touched(index) {
-            None => 1,
-            Some(s) => usize::from(s.lo > lo) + usize::from(s.hi < hi),
-        })
-        .sum();
-    let use_modify = match missing.map(touched) {
-        None => synced && modify <= reconstruct,
-        // The lost chunk is not written: only its share in the parity knows it.
-        Some(None) => {
-            if !synced {
-                return None;
-            }
-            true
-        }
-        // The lost chunk is written: its new content lives on in the parity alone.
-        Some(Some(_)) => false,
-    };
+    row.parities(&mut plan.writes);
+    Some(())
+}
 
-    let parity = data as u16;
-    let lane = |index: u64| index as u16;
-    // What the write touches of a chunk, and all of the parity, each by way of its lane.
-    let chunk_part = |list: &mut List<Transfer, MAX_TRANSFERS>, s: &Segment| {
-        let slot = layout.data_slot(piece.row, s.index);
-        let buf = Buf::Lane(lane(s.index), s.lo - lo);
-        push(list, set, (slot, offset + s.lo), s.hi - s.lo, buf);
-    };
-    let whole_parity = |list: &mut List<Transfer, MAX_TRANSFERS>| {
-        let buf = Buf::Lane(parity, Sectors::ZERO);
-        push(list, set, (parity_slot, offset + lo), hi - lo, buf);
-    };
-    // A segment's share in the parity: taken out as it was, put in as it is.
-    let share = |s: &Segment| Calc::Acc {
-        lane: parity,
-        lanes: 1 << s.index,
-        at: s.lo - lo,
-        len: s.hi - s.lo,
-    };
-    let copy_in = |s: &Segment| Calc::CopyIn {
-        lane: lane(s.index),
-        at: s.lo - lo,
-        from: s.from,
-        len: s.hi - s.lo,
-    };
-    if use_modify {
-        for s in &segments {
-            chunk_part(&mut plan.reads, s);
-        }
-        whole_parity(&mut plan.reads);
-        for s in &segments {
-            plan.calcs.push(share(s));
-            plan.calcs.push(copy_in(s));
-        }
-        for s in &segments {
-            plan.calcs.push(share(s));
-        }
-    } else {
+/// How a piece is written.
+enum Way {
+    /// The data alone.
+    Plain,
+    /// What the write touches is read, taken out of the parity, and put in as it is now.
+    Modify,
+    /// What the write leaves alone is read, and the parity made anew.
+    Reconstruct,
+    /// All is read that is left, two missing chunks recovered, and the parity made anew.
+    Recover(u16, u16),
+}
+
+/// The band of a row that a piece writes to, as it is with the members alive. All that
+/// is read or written of a slot are sectors `lo..hi` of the band, or less.
+struct Row<'a> {
+    set: &'a Set,
+    row: u64,
+    /// The band's first sector in every slot.
+    offset: Offset,
+    segments: List<Segment, MAX_SLOTS>,
+    lo: Sectors,
+    hi: Sectors,
+    /// Data chunks that are missing.
+    missing: List<u64, MAX_SLOTS>,
+    /// Parity that is there, by its lane.
+    alive: List<(u16, SlotId), 2>,
+}
+
+impl<'a> Row<'a> {
+    fn new(set: &'a Set, alive: MemberMask, piece: &ParityPiece) -> Self {
+        let layout = &set.layout;
+        let segments = piece.segments(set);
+        let (lo, hi) = hull(&segments);
+        let mut row = Row {
+            set,
+            row: piece.row,
+            offset: piece.offset(set),
+            segments,
+            lo,
+            hi,
+            missing: List::new(),
+            alive: List::new(),
+        };
+        let is_alive = |slot| slot_alive(set, alive, slot, row.offset + lo, hi - lo);
+        let data = layout.data_slots();
         for index in 0..data {
-            let slot = layout.data_slot(piece.row, index);
-            let (keep_lo, keep_hi) = match touched(index) {
-                None => (hi, hi),
+            if !is_alive(layout.data_slot(piece.row, index)) {
+                row.missing.push(index);
+            }
+        }
+        for (lane, slot) in (data as u16..).zip(layout.parity_slots(piece.row)) {
+            if is_alive(slot) {
+                row.alive.push((lane, slot));
+            }
+        }
+        row
+    }
+
+    /// The data, then the parity.
+    fn lanes(&self) -> u16 {
+        self.set.layout.data_slots() as u16 + u16::from(self.set.layout.parities())
+    }
+
+    fn touched(&self, index: u64) -> Option<&Segment> {
+        self.segments.iter().find(|s| s.index == index)
+    }
+
+    /// By the fewest transfers, where there is a choice. None: too much is missing.
+    fn way(&self) -> Option<Way> {
+        let layout = &self.set.layout;
+        if self.missing.len() > self.alive.len() {
+            return None;
+        }
+        if self.alive.is_empty() {
+            return Some(Way::Plain);
+        }
+        let start = Logical(self.row * layout.stripe().0);
+        let synced = self
+            .set
+            .is_synced(Range::new(start, start + layout.stripe()));
+        // The missing chunk that is written lives on in the parity alone, which is made
+        // anew from all others; one that is not has only its share in the parity as it is.
+        let untouched = |index: &&u64| self.touched(**index).is_none();
+        match (self.missing.iter().filter(untouched).count(), synced) {
+            (0, _) if !self.missing.is_empty() => Some(Way::Reconstruct),
+            (0, false) => Some(Way::Reconstruct),
+            (0, true) if self.modify_reads() <= self.reconstruct_reads() => Some(Way::Modify),
+            (0, true) => Some(Way::Reconstruct),
+            (_, false) => None,
+            (untouched, true) if untouched == self.missing.len() => Some(Way::Modify),
+            (_, true) => Some(Way::Recover(self.missing[0] as u16, self.missing[1] as u16)),
+        }
+    }
+
+    fn modify_reads(&self) -> usize {
+        self.segments.len() + self.alive.len()
+    }
+
+    fn reconstruct_reads(&self) -> usize {
+        (0..self.set.layout.data_slots())
+            .map(|index| match self.touched(index) {
+                None => 1,
+                Some(s) => usize::from(s.lo > self.lo) + usize::from(s.hi < self.hi),
+            })
+            .sum()
+    }
+
+    /// Sectors `lo..hi` of a data chunk, by way of its lane.
+    fn part(
+        &self,
+        list: &mut List<Transfer, MAX_TRANSFERS>,
+        index: u64,
+        (lo, hi): (Sectors, Sectors),
+    ) {
+        let slot = self.set.layout.data_slot(self.row, index);
+        let buf = Buf::Lane(index as u16, lo - self.lo);
+        push(list, self.set, (slot, self.offset + lo), hi - lo, buf);
+    }
+
+    /// What the write touches of a chunk.
+    fn chunk_part(&self, list: &mut List<Transfer, MAX_TRANSFERS>, s: &Segment) {
+        self.part(list, s.index, (s.lo, s.hi));
+    }
+
+    /// All of the parity that is there.
+    fn parities(&self, list: &mut List<Transfer, MAX_TRANSFERS>) {
+        for (lane, slot) in &self.alive {
+            let buf = Buf::Lane(*lane, Sectors::ZERO);
+            let from = (*slot, self.offset + self.lo);
+            push(list, self.set, from, self.hi - self.lo, buf);
+        }
+    }
+
+    fn copy_in(&self, s: &Segment) -> Calc {
+        Calc::CopyIn {
+            lane: s.index as u16,
+            at: s.lo - self.lo,
+            from: s.from,
+            len: s.hi - s.lo,
+        }
+    }
+
+    fn gen_parity(&self) -> Calc {
+        Calc::gen_parity(&self.set.layout, Sectors::ZERO, self.hi - self.lo)
+    }
+
+    fn modify(&self, plan: &mut Plan) {
+        // A segment's share in the parity: taken out as it was, put in as it is.
+        let share = |s: &Segment| {
+            let (lane, at, len) = (s.index as u16, s.lo - self.lo, s.hi - s.lo);
+            Calc::acc_parity(&self.set.layout, lane, lane, at, len)
+        };
+        for s in &self.segments {
+            self.chunk_part(&mut plan.reads, s);
+        }
+        self.parities(&mut plan.reads);
+        for s in &self.segments {
+            plan.calcs.push(share(s));
+            plan.calcs.push(self.copy_in(s));
+        }
+        for s in &self.segments {
+            plan.calcs.push(share(s));
+        }
+    }
+
+    fn reconstruct(&self, plan: &mut Plan) -> Option<()> {
+        for index in 0..self.set.layout.data_slots() {
+            let (keep_lo, keep_hi) = match self.touched(index) {
+                None => (self.hi, self.hi),
                 Some(s) => (s.lo, s.hi),
             };
             // What the write leaves alone: before it and behind it.
-            for (from, to) in [(lo, keep_lo), (keep_hi, hi)] {
+            for (from, to) in [(self.lo, keep_lo), (keep_hi, self.hi)] {
                 if from < to {
-                    if missing == Some(index) {
+                    if self.missing.contains(&index) {
                         return None;
                     }
-                    push(
-                        &mut plan.reads,
-                        set,
-                        (slot, offset + from),
-                        to - from,
-                        Buf::Lane(lane(index), from - lo),
-                    );
+                    self.part(&mut plan.reads, index, (from, to));
                 }
             }
         }
-        for s in &segments {
-            plan.calcs.push(copy_in(s));
+        for s in &self.segments {
+            plan.calcs.push(self.copy_in(s));
         }
-        plan.calcs.push(Calc::Gen {
-            lane: parity,
-            lanes: (1 << data) - 1,
-            at: Sectors::ZERO,
-            len: hi - lo,
-        });
+        plan.calcs.push(self.gen_parity());
+        Some(())
     }
-    for s in &segments {
-        if missing != Some(s.index) {
-            chunk_part(&mut plan.writes, s);
+
+    fn recover(&self, plan: &mut Plan, a: u16, b: u16) {
+        for index in 0..self.set.layout.data_slots() {
+            if !self.missing.contains(&index) {
+                self.part(&mut plan.reads, index, (self.lo, self.hi));
+            }
         }
+        self.parities(&mut plan.reads);
+        let (at, len) = (Sectors::ZERO, self.hi - self.lo);
+        plan.calcs.push(Calc::Recover2 { a, b, at, len });
+        for s in &self.segments {
+            plan.calcs.push(self.copy_in(s));
+        }
+        plan.calcs.push(self.gen_parity());
     }
-    whole_parity(&mut plan.writes);
-    Some(())
 }

@@ -9,7 +9,7 @@ use restripe_core::placement::Set;
 use restripe_core::stripe::{self, parity_pieces, plan_parity_into, Plan};
 
 use super::transfer::{
-    empty_plan, send_reads, send_writes, Cutter, KernelXor, RequestData, Source,
+    empty_plan, send_reads, send_writes, Cutter, KernelParity, RequestData, Source,
 };
 use super::{failed_members, fault, finish, range_of, Io, Queue, Stage};
 use crate::sys::block::bio::Outcome;
@@ -112,8 +112,9 @@ pub(super) fn start(volume: &Volume, mut rq: OwnedRequest<Queue>) {
         return finish(rq, Status::IOERR);
     };
     let layout = &view.set(io.route).layout;
+    let lanes = layout.data_slots() + u64::from(layout.parities());
     let small = range.len() <= layout.locate(range.start).run
-        && range.len().bytes() * (layout.data_slots() + 1) <= super::super::volume::SMALL_SCRATCH;
+        && range.len().bytes() * lanes <= super::super::volume::SMALL_SCRATCH;
     let Some((mut op, mut rq)) = volume.parity_ops(!small).take_for(rq) else {
         return;
     };
@@ -202,7 +203,7 @@ pub(super) fn calculate(_volume: &Volume, mut rq: OwnedRequest<Queue>) {
         let set = view.set(rq.data().route);
         work.for_each(set, view.alive(range.start), range, |plan, base| {
             let scratch = &mut scratch.as_mut_slice()[base..];
-            stripe::calculate(plan, scratch, &mut RequestData(&rq), &KernelXor);
+            stripe::calculate(plan, scratch, &mut RequestData(&rq), &KernelParity);
         });
     }
     let io = rq.data_mut();

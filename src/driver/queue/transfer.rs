@@ -4,7 +4,7 @@
 use kernel::prelude::*;
 use pin_init::init;
 use restripe_core::geometry::{MemberId, Sectors};
-use restripe_core::parity::Xor;
+use restripe_core::parity::{Parity, Reference};
 use restripe_core::stripe::{Buf, Payload, Plan};
 
 use super::Queue;
@@ -29,12 +29,33 @@ pub(crate) fn empty_plan() -> Result<KBox<Plan>> {
     )
 }
 
-/// XOR by the kernel.
-pub(crate) struct KernelXor;
+/// XOR and syndromes by the kernel.
+pub(crate) struct KernelParity;
 
-impl Xor for KernelXor {
+impl Parity for KernelParity {
     fn xor(&self, dst: &mut [u8], srcs: &[&[u8]]) {
         parity::xor(dst, srcs);
+    }
+
+    fn gen_syndrome(&self, data: &[&[u8]], p: &mut [u8], q: &mut [u8]) {
+        parity::gen_syndrome(data, p, q);
+    }
+
+    fn xor_syndrome(&self, data: &[&[u8]], which: (usize, usize), p: &mut [u8], q: &mut [u8]) {
+        if parity::can_xor_syndrome() {
+            parity::xor_syndrome(data, which, p, q);
+        } else {
+            // Some processors' routines only make syndromes anew.
+            Reference.xor_syndrome(data, which, p, q);
+        }
+    }
+
+    fn recov_2data(&self, disks: &mut [&mut [u8]], a: usize, b: usize) {
+        parity::recov_2data(disks, a, b);
+    }
+
+    fn recov_datap(&self, disks: &mut [&mut [u8]], a: usize) {
+        parity::recov_datap(disks, a);
     }
 }
 

@@ -2,13 +2,14 @@
 /*
  * Header for bindgen: what the kernel's own bindings lack.
  * Allowlist, not recursive, so that all other types are those of the kernel's bindings:
- * functions crc32c, xor_gen, restripe_*; types restripe_*; variables RUST_CONST_HELPER_*.
+ * functions crc32c, xor_gen, raid6_*, restripe_*; types restripe_*; variables RUST_CONST_HELPER_*.
  */
 #include <linux/blk-mq.h>
 #include <linux/blkdev.h>
 #include <linux/bio.h>
 #include <linux/crc32.h>
 #include <linux/gfp.h>
+#include <linux/raid/pq.h>
 #include <linux/raid/xor.h>
 #include <linux/sched.h>
 #include <linux/workqueue.h>

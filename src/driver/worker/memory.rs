@@ -22,8 +22,8 @@ enum Data {
 #[derive(Default)]
 pub(crate) struct JobMemory {
     data: Option<Data>,
-    /// Parity of the rows of a piece, a chunk each.
-    pub(crate) parity: Option<Window>,
+    /// P, and Q where there is one, of the rows of a piece: a chunk each.
+    pub(crate) parity: KVec<Window>,
     /// To check and resync rows in.
     pub(crate) scratch: Option<Buffer>,
 }
@@ -54,10 +54,10 @@ impl JobMemory {
             let piece = PIECE.max(row).round_up(row);
             let window = Window::new(piece.bytes() as usize)?;
             memory.data = Some(Data::Own(UniqueArc::new(window, GFP_KERNEL)?));
-            if target.level.has_parity() {
-                let rows = div_up(piece.0, target.stripe().0);
-                let parity = Sectors(rows * target.chunk.0);
-                memory.parity = Some(Window::new(parity.bytes() as usize)?);
+            let rows = div_up(piece.0, target.stripe().0);
+            let parity = Sectors(rows * target.chunk.0).bytes() as usize;
+            for _ in 0..target.parities() {
+                memory.parity.push(Window::new(parity)?, GFP_KERNEL)?;
             }
         }
         Ok(memory)
@@ -66,7 +66,7 @@ impl JobMemory {
     /// Lets go of what only migrations need.
     pub(crate) fn shrink(&mut self) {
         self.data = None;
-        self.parity = None;
+        self.parity = KVec::new();
     }
 
     /// The piece, to write to.
@@ -86,12 +86,12 @@ impl JobMemory {
     }
 
     /// The piece, to read from; and room for its parity.
-    pub(crate) fn piece(&mut self) -> Option<(&Window, Option<&mut Window>)> {
+    pub(crate) fn piece(&mut self) -> Option<(&Window, &mut [Window])> {
         let data: &Window = match self.data.as_ref()? {
             Data::Own(window) => window,
             Data::Shared(window) => window,
         };
-        Some((data, self.parity.as_mut()))
+        Some((data, &mut self.parity))
     }
 
     /// From now on readers have the piece too.

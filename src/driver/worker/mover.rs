@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Pieces of a migration: loaded from the source, stashed, stored at the target in whole rows.
 
-use restripe_core::footprint::is_in_place;
+use restripe_core::footprint::{for_each_write, is_in_place};
 use restripe_core::geometry::{
-    div_up, Logical, MemberId, MemberMask, Offset, Range, Sectors, SlotId,
+    div_up, Logical, MemberId, MemberMask, Range, Sectors, SlotId, MAX_SLOTS,
 };
 use restripe_core::ondisk::{StashHeader, Uuid, STASH_HEADER_SIZE};
 use restripe_core::placement::{Place, Set};
-use restripe_core::stripe::{self, plan_row_into, Buf, Calc, Read};
+use restripe_core::stripe::{self, plan_row_into, Buf, Read};
 
 use super::chore::Chore;
 use super::commit::failed_members;
@@ -16,7 +16,7 @@ use crate::queue::Cutter;
 use crate::sys::block::bio;
 use crate::sys::block::{Flags, Status};
 use crate::sys::mem::MAX_BUFFER;
-use crate::sys::parity::{crc32c, crc32c_update, xor};
+use crate::sys::parity::{crc32c, crc32c_update, gen_syndrome, xor};
 use crate::volume::{Members, Window};
 
 /// Sectors of a buffer of a window.
@@ -158,57 +158,55 @@ impl Chore {
         let Some(target) = &self.map.target else {
             return MemberMask::EMPTY;
         };
-        if target.layout.level.is_striped() {
+        if target.layout.level.has_parity() {
             self.store_rows(range)
         } else {
             self.store_copies(range)
         }
     }
 
+    /// What has no parity: every place of it.
     fn store_copies(&mut self, range: Range) -> MemberMask {
         let (map, devices) = (&self.map, &self.devices);
         let (Some(target), Some((data, _))) = (&map.target, self.memory.piece()) else {
             return self.map.alive;
         };
+        let end = Logical(map.size.0);
         let outcome = bio::scope(|batch| {
-            let mut x = range.start;
-            while x < range.end {
-                let mut run = data.run(x, range.end - x);
-                let slots = (0..target.layout.slots).map(SlotId);
-                for slot in slots.clone() {
-                    run = run.min(target.place(slot, Offset(x.0)).run);
-                }
-                for slot in slots {
-                    let (at, end) = ((slot, Offset(x.0)), Logical(map.size.0));
-                    let Place {
-                        member: id, at: to, ..
-                    } = target.place(at.0, at.1);
-                    let kept = is_in_place(&map.source, end, target, x, at, run);
-                    if kept || !map.alive.has(id) {
-                        continue;
-                    }
-                    match Chore::device(devices, id) {
-                        Some(member) => {
-                            batch.write(member, to.0, data.slice(x, run), Flags::NONE, id.0);
+            for_each_write(target, range, |x, slot, offset, len| {
+                let (Some(x), mut done) = (x, Sectors::ZERO) else {
+                    return;
+                };
+                while done < len {
+                    let (from, at) = (x + done, (slot, offset + done));
+                    let place = target.place(at.0, at.1);
+                    let (id, run) = (place.member, data.run(from, place.run.min(len - done)));
+                    let kept = is_in_place(&map.source, end, target, from, at, run);
+                    if !kept && map.alive.has(id) {
+                        match Chore::device(devices, id) {
+                            Some(member) => {
+                                let from = data.slice(from, run);
+                                batch.write(member, place.at.0, from, Flags::NONE, id.0);
+                            }
+                            None => batch.fail(id.0, Status::OFFLINE),
                         }
-                        None => batch.fail(id.0, Status::OFFLINE),
                     }
+                    done = done + run;
                 }
-                x += run;
-            }
+            });
         });
         failed_members(&outcome)
     }
 
     fn store_rows(&mut self, range: Range) -> MemberMask {
         let (map, devices, plan) = (&self.map, &self.devices, &mut *self.plan);
-        let (Some(target), Some((data, mut parity))) = (&map.target, self.memory.piece()) else {
+        let (Some(target), Some((data, parity))) = (&map.target, self.memory.piece()) else {
             return self.map.alive;
         };
         let layout = &target.layout;
         let (chunk, stripe) = (layout.chunk, layout.stripe());
         // CAST: There are at most 16 slots.
-        let parity_lane = layout.data_slots() as u16;
+        let data_lanes = layout.data_slots() as u16;
         let first = layout.row(range.start);
         let in_place = |x: Logical, slot: SlotId| {
             let (at, end) = ((slot, layout.row_offset(x)), Logical(map.size.0));
@@ -218,26 +216,34 @@ impl Chore {
         let parity_at = |row: u64| Logical((row - first) * chunk.0);
         let lane_at = |row: u64, lane: u16| Logical(row * stripe.0 + u64::from(lane) * chunk.0);
         for row in rows.clone() {
-            plan_row_into(target, map.alive, row, parity_lane, in_place, plan);
-            for calc in &plan.calcs {
-                if let (Calc::Gen { lanes, .. }, Some(parity)) = (calc, &mut parity) {
-                    let to = parity.bytes_mut(parity_at(row), chunk);
-                    combine(data, to, *lanes, |lane| lane_at(row, lane), chunk);
-                }
+            plan_row_into(target, map.alive, row, in_place, plan);
+            if plan.calcs.is_empty() {
+                continue;
             }
+            let mut lanes: [&[u8]; MAX_SLOTS] = [&[]; MAX_SLOTS];
+            for (lane, bytes) in (0..data_lanes).zip(&mut lanes) {
+                *bytes = data.bytes(lane_at(row, lane), chunk);
+            }
+            make_parity(
+                &lanes[..usize::from(data_lanes)],
+                parity,
+                parity_at(row),
+                chunk,
+            );
         }
-        let parity = parity.as_deref();
+        let parity = &*parity;
         let outcome = bio::scope(|batch| {
             for row in rows {
-                plan_row_into(target, map.alive, row, parity_lane, in_place, plan);
+                plan_row_into(target, map.alive, row, in_place, plan);
                 for write in &plan.writes {
                     let (id, Buf::Lane(lane, at)) = (write.member, write.buf) else {
                         continue;
                     };
-                    let from = if lane == parity_lane {
-                        parity.map(|parity| parity.slice(parity_at(row) + at, write.len))
-                    } else {
-                        Some(data.slice(lane_at(row, lane) + at, write.len))
+                    let from = match lane.checked_sub(data_lanes) {
+                        Some(which) => parity
+                            .get(usize::from(which))
+                            .map(|parity| parity.slice(parity_at(row) + at, write.len)),
+                        None => Some(data.slice(lane_at(row, lane) + at, write.len)),
                     };
                     match (Chore::device(devices, id), from) {
                         (Some(member), Some(from)) => {
@@ -252,24 +258,16 @@ impl Chore {
     }
 }
 
-/// `to = XOR of lanes` (a bit mask) of the piece.
-fn combine(
-    data: &Window,
-    to: &mut [u8],
-    lanes: u32,
-    place: impl Fn(u16) -> Logical,
-    chunk: Sectors,
-) {
-    let mut fresh = true;
-    // CAST: Numbers of bits.
-    for lane in (0..u32::BITS as u16).filter(|lane| lanes & (1 << lane) != 0) {
-        let from = data.bytes(place(lane), chunk);
-        if fresh {
-            to.copy_from_slice(from);
-            fresh = false;
-        } else {
-            xor(to, &[from]);
+/// Makes P, and Q where there is one, of a row's data.
+fn make_parity(data: &[&[u8]], parity: &mut [Window], at: Logical, chunk: Sectors) {
+    match parity {
+        [p] => {
+            let p = p.bytes_mut(at, chunk);
+            p.copy_from_slice(data[0]);
+            xor(p, &data[1..]);
         }
+        [p, q] => gen_syndrome(data, p.bytes_mut(at, chunk), q.bytes_mut(at, chunk)),
+        _ => unreachable!("parity levels have P, or P and Q"),
     }
 }
 

@@ -6,13 +6,13 @@ use restripe_core::geometry::{div, rem, Logical, MemberMask, Offset, Range, Sect
 use restripe_core::layout::Layout;
 use restripe_core::placement::Set;
 use restripe_core::stripe::{
-    self, mirror_plan_into, parity_plan_into, recover_mirror_into, recover_parity_into,
-    recover_run, Plan, Recover, ScrubMode, BAND,
+    self, copy_run, difference_lanes, mirror_plan_into, parity_plan_into, recover_mirror_into,
+    recover_parity_into, recover_run, Plan, Recover, ScrubMode, BAND,
 };
 
 use super::chore::Chore;
 use super::commit::failed_members;
-use crate::queue::{send_reads, send_writes, BufferData, Cutter, KernelXor, Source};
+use crate::queue::{send_reads, send_writes, BufferData, Cutter, KernelParity, Source};
 use crate::sys::block::bio;
 use crate::sys::block::Flags;
 use crate::volume::{Members, Volume};
@@ -79,7 +79,8 @@ impl Chore {
                 layout.used_below(range.end).0,
             )
         } else {
-            (range.start.0, range.end.0)
+            // Copies have whole rows too: what lies behind the volume's end was zeroed in all.
+            (range.start.0, range.end.round_up(layout.stripe()).0)
         };
         if !layout.level.is_redundant() {
             return MemberMask::EMPTY;
@@ -92,8 +93,7 @@ impl Chore {
                 let found = recover_parity_into(set, members, Offset(at), len, &mut self.plan);
                 (len, found)
             } else {
-                let spot = layout.locate(Logical(at));
-                let len = recover_run(set, spot.offset, spot.run.min(Sectors(end - at)).min(BAND));
+                let len = copy_run(set, Logical(at), BAND.min(Sectors(end - at)));
                 let found = recover_mirror_into(set, members, Logical(at), len, &mut self.plan);
                 (len, found)
             };
@@ -134,8 +134,8 @@ impl Chore {
             if !failed.is_empty() || mode == ScrubMode::Resync {
                 return failed;
             }
-            let parity = Chore::set(&self.map, which).layout.level.has_parity();
-            if !self.report(volume, parity, (x, len)) || kind != ScrubKind::Repair {
+            let lanes = difference_lanes(Chore::set(&self.map, which), &self.plan);
+            if !self.report(volume, lanes, (x, len)) || kind != ScrubKind::Repair {
                 break;
             }
         }
@@ -156,7 +156,7 @@ impl Chore {
             return failed_members(&outcome);
         }
         let mut nothing = BufferData(&[]);
-        stripe::calculate(plan, scratch.as_mut_slice(), &mut nothing, &KernelXor);
+        stripe::calculate(plan, scratch.as_mut_slice(), &mut nothing, &KernelParity);
         let scratch = &*scratch;
         let outcome = bio::scope(|batch| {
             let device = |id| Chore::device(devices, id);
@@ -166,17 +166,16 @@ impl Chore {
         failed_members(&outcome)
     }
 
-    /// Reports what a check found to differ: its lanes of differences are not all zero.
-    fn report(&self, volume: &Volume, parity: bool, (x, len): (Logical, Sectors)) -> bool {
+    /// Reports what a check found to differ: these lanes of it are not all zero.
+    fn report(
+        &self,
+        volume: &Volume,
+        lanes: core::ops::Range<u16>,
+        (x, len): (Logical, Sectors),
+    ) -> bool {
         let plan = &self.plan;
         let Some(scratch) = &self.memory.scratch else {
             unreachable!("jobs of a set with copies or parity have scratch");
-        };
-        // A parity set has one such lane, a mirror all but the first.
-        let lanes = if parity {
-            plan.lanes - 1..plan.lanes
-        } else {
-            1..plan.lanes
         };
         let is_alike = |sector: u64| {
             lanes.clone().all(|lane| {

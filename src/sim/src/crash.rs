@@ -8,17 +8,17 @@ use fastrand::Rng;
 use restripe_core::admit::{Cursor, Map, Route};
 use restripe_core::engine::Engine;
 use restripe_core::geometry::{Logical, MemberId, MemberMask, Offset, Range, Sectors, SlotId};
-use restripe_core::layout::Level;
 use restripe_core::ondisk::{DecodeError, SUPERBLOCK_SECTORS, StashHeader, Superblock, UNIT};
 use restripe_core::placement::Set;
 use restripe_core::recover::{AssembleOptions, Devices, recover};
-use restripe_core::stripe::{Read, read};
+use restripe_core::stripe::{Buf, Plan, Read, plan_rebuild, read};
 use restripe_core::text::{Errno, Refusal};
 
 use crate::blobs::{Blobs, crc, crc_of_tags};
 use crate::disk::{Entry, Image, Tag, slice};
 use crate::io::What;
 use crate::oracle::{Oracle, Wrong};
+use crate::plan::{calculate, parity, scratch_at};
 use crate::scenario::Scenario;
 use crate::world::{Failure, World};
 
@@ -354,16 +354,9 @@ impl Reader<'_> {
                     place.run
                 }
                 Read::Rebuild(len) => {
-                    let spot = set.layout.locate(x);
-                    for i in 0..len.0 {
-                        let tag = (0..set.layout.slots)
-                            .map(SlotId)
-                            .filter(|slot| *slot != spot.slot)
-                            .map(|slot| set.place(slot, spot.offset + Sectors(i)))
-                            .fold(0, |sum, place| {
-                                sum ^ self.at(place.member, place.at.0, 1)[0]
-                            });
-                        check(x.0 + i, Some(tag))?;
+                    let plan = plan_rebuild(set, self.map.alive, x, len, Sectors::ZERO);
+                    for (y, tag) in (x.0..).zip(self.rebuild(&plan, len)) {
+                        check(y, Some(tag))?;
                     }
                     len
                 }
@@ -376,6 +369,21 @@ impl Reader<'_> {
             };
         }
         Ok(())
+    }
+
+    /// What a plan that only reads makes of what is there.
+    fn rebuild(&self, plan: &Plan, len: Sectors) -> Vec<Tag> {
+        let mut scratch = vec![0; plan.scratch().0 as usize];
+        for t in &plan.reads {
+            let Buf::Lane(lane, at) = t.buf else {
+                unreachable!("plans read into scratch");
+            };
+            let tags = self.at(t.member, t.at.0, t.len.0);
+            scratch[scratch_at(plan, lane, at)..][..tags.len()].copy_from_slice(tags);
+        }
+        let mut data = vec![0; len.0 as usize];
+        calculate(plan, &mut scratch, &mut data, 0);
+        data
     }
 
     /// Whether both sets are true where they hold something.
@@ -403,45 +411,58 @@ impl Reader<'_> {
         if held.is_empty() || !layout.level.is_redundant() {
             return Ok(());
         }
-        let offsets = if layout.level == Level::Raid1 {
-            end.0
-        } else {
-            end.0 / layout.stripe().0 * layout.chunk.0
+        let tag = |slot: SlotId, offset: Offset| {
+            let place = set.place(slot, offset);
+            self.at(place.member, place.at.0, 1)[0]
         };
-        let first = if layout.level == Level::Raid1 {
-            from.0
-        } else {
-            layout.row_offset(from).0
+        let wrong = |x: Logical| {
+            Err(format!(
+                "{} is not true for sector {} although it is synced up to sector {}",
+                layout.level.name(),
+                x.0,
+                set.resync.0
+            ))
         };
-        for offset in (first..offsets).map(Offset) {
-            let x = match layout.level {
-                Level::Raid1 => offset.0,
-                _ => offset.0 / layout.chunk.0 * layout.stripe().0,
-            };
-            let (alive, _) = self.map.alive_at(&self.cursor, Logical(x));
-            let is_there = |slot| alive.has(set.member(SlotId(slot), offset));
-            if !(0..layout.slots).all(is_there) {
-                continue;
-            }
-            let mut tags = (0..layout.slots).map(|slot| {
-                let place = set.place(SlotId(slot), offset);
-                self.at(place.member, place.at.0, 1)[0]
-            });
-            let good = match layout.level {
-                Level::Raid1 => {
-                    let first = tags.next();
-                    tags.all(|tag| Some(tag) == first)
+        if layout.level.has_copies() {
+            for x in (from.0..end.0).map(Logical) {
+                let (alive, _) = self.map.alive_at(&self.cursor, x);
+                let is_there = |step| {
+                    let copy = layout.copy(x, step);
+                    alive.has(set.member(copy.slot, copy.offset))
+                };
+                if !(0..layout.copies()).all(is_there) {
+                    continue;
                 }
-                _ => tags.fold(0, |sum, tag| sum ^ tag) == 0,
-            };
-            if !good {
-                return Err(format!(
-                    "{} is not true at offset {} although it is synced up to sector {}",
-                    layout.level.name(),
-                    offset.0,
-                    set.resync.0
-                ));
+                let mut tags = (0..layout.copies()).map(|step| {
+                    let copy = layout.copy(x, step);
+                    tag(copy.slot, copy.offset)
+                });
+                let first = tags.next();
+                if !tags.all(|tag| Some(tag) == first) {
+                    return wrong(x);
+                }
             }
+            return Ok(());
+        }
+        let mut row = layout.row(from);
+        while (row + 1) * layout.stripe().0 <= end.0 {
+            let x = Logical(row * layout.stripe().0);
+            let (alive, _) = self.map.alive_at(&self.cursor, x);
+            for offset in (row * layout.chunk.0..(row + 1) * layout.chunk.0).map(Offset) {
+                let is_there = |slot| alive.has(set.member(SlotId(slot), offset));
+                if !(0..layout.slots).all(is_there) {
+                    continue;
+                }
+                let data: Vec<Tag> = (0..layout.data_slots())
+                    .map(|index| tag(layout.data_slot(row, index), offset))
+                    .collect();
+                let slots = layout.parity_slots(row);
+                let mut pairs = slots.zip(parity(&data));
+                if !pairs.all(|(slot, sum)| tag(slot, offset) == sum) {
+                    return wrong(x);
+                }
+            }
+            row += 1;
         }
         Ok(())
     }

@@ -5,12 +5,12 @@ use std::collections::VecDeque;
 
 use restripe_core::engine::{Event, ScrubKind, Which};
 use restripe_core::footprint::{for_each_write, is_in_place};
-use restripe_core::geometry::{Logical, MemberMask, Offset, Range, Sectors, SlotId};
+use restripe_core::geometry::{Logical, MemberMask, Offset, Range, Sectors};
 use restripe_core::ondisk::{STASH_HEADER_SIZE, StashHeader, UNIT};
 use restripe_core::placement::Set;
 use restripe_core::stripe::{
-    self, BAND, Plan, Read, Recover, ScrubMode, mirror_plan, parity_plan, plan_rebuild, plan_row,
-    recover_mirror_into, recover_parity_into, recover_run,
+    self, BAND, Plan, Read, Recover, ScrubMode, copy_run, difference_lanes, mirror_plan,
+    parity_plan, plan_rebuild, plan_row, recover_mirror_into, recover_parity_into, recover_run,
 };
 
 use crate::blobs::{crc, crc_of_tags};
@@ -119,7 +119,7 @@ impl World {
     }
 
     fn load_goes_on(&mut self, job: u8) {
-        let set = self.set(Which::Source);
+        let (set, alive) = (self.set(Which::Source), self.alive());
         let task = self.task(job);
         if task.phase == Phase::Rebuild {
             let base = 0;
@@ -134,7 +134,7 @@ impl World {
             return self.tell(Event::Loaded { job, failed });
         };
         task.phase = Phase::Rebuild;
-        let plan = plan_rebuild(&set, x, len, x - task.range.start);
+        let plan = plan_rebuild(&set, alive, x, len, x - task.range.start);
         task.scratch = vec![0; plan.scratch().0 as usize];
         let mut group = Group::new(Owner::Job(job));
         group.plan_reads(&plan, 0);
@@ -238,14 +238,13 @@ impl World {
         let data = task.data.clone();
         let end = Logical(map.size.0);
         let mut group = Group::new(Owner::Job(job));
-        if target.layout.level.is_striped() {
+        if target.layout.level.has_parity() {
             let stripe = target.layout.stripe();
             let mut start = range.start;
             while start < range.end {
                 let row = target.layout.row(start);
-                let parity = target.layout.data_slots() as u16;
                 let chunk = target.layout.chunk;
-                let plan = plan_row(&target, alive, row, parity, |x, slot| {
+                let plan = plan_row(&target, alive, row, |x, slot| {
                     let offset = target.layout.row_offset(x);
                     is_in_place(&source, end, &target, x, (slot, offset), chunk)
                 });
@@ -259,8 +258,11 @@ impl World {
                 start += stripe;
             }
         } else {
+            // What lies behind the volume's end is zero.
+            let mut data = data;
+            data.resize(range.len().round_up(target.layout.stripe()).0 as usize, 0);
             for_each_write(&target, range, |x, slot, offset, len| {
-                let Some(x) = x else { return };
+                let x = x.expect("without parity all is data");
                 let mut done = Sectors::ZERO;
                 while done < len {
                     let place = target.place(slot, offset + done);
@@ -269,12 +271,8 @@ impl World {
                         is_in_place(&source, end, &target, x + done, (slot, offset + done), run);
                     if !kept && alive.has(place.member) {
                         let from = (x + done - range.start).0 as usize;
-                        group.write(
-                            place.member,
-                            place.at.0,
-                            data[from..from + run.0 as usize].to_vec(),
-                            false,
-                        );
+                        let tags = data[from..from + run.0 as usize].to_vec();
+                        group.write(place.member, place.at.0, tags, false);
                     }
                     done = done + run;
                 }
@@ -310,14 +308,10 @@ impl World {
                 offset += len;
             }
         } else if set.layout.level.is_redundant() {
-            let mut x = range.start;
-            while x < range.end {
-                let spot = set.layout.locate(x);
-                let mut len = spot.run.min(range.end - x);
-                // A piece is one place on every leg.
-                for slot in (0..set.layout.slots).map(SlotId) {
-                    len = len.min(set.place(slot, spot.offset).run);
-                }
+            // Copies have whole rows too: what lies behind the volume's end was zeroed in all.
+            let (mut x, end) = (range.start, range.end.round_up(set.layout.stripe()));
+            while x < end {
+                let len = copy_run(&set, x, end - x);
                 scrubs.push_back(Piece {
                     at: x.0,
                     len,
@@ -401,12 +395,9 @@ impl World {
             return self.begin(group);
         }
         let lane = plan.lane.0 as usize;
-        let first = if set.layout.level.has_parity() {
-            usize::from(plan.lanes) - 1
-        } else {
-            1
-        };
-        let differs = task.scratch[first * lane..].iter().any(|tag| *tag != 0);
+        let lanes = difference_lanes(&set, &plan);
+        let lanes = usize::from(lanes.start) * lane..usize::from(lanes.end) * lane;
+        let differs = task.scratch[lanes].iter().any(|tag| *tag != 0);
         let piece = task.scrubs.pop_front();
         if let (true, Some(piece)) = (differs, piece) {
             if task.kind == ScrubKind::Repair {

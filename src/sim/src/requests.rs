@@ -255,7 +255,7 @@ impl World {
                     }
                     return self.next_read(id);
                 }
-                let plan = plan_rebuild(set, x, len, x - range.start);
+                let plan = plan_rebuild(set, view.map.alive, x, len, x - range.start);
                 let request = self.request(id);
                 request.phase = Phase::Reading;
                 request.base = 0;

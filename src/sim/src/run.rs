@@ -6,8 +6,7 @@ use std::rc::Rc;
 
 use fastrand::Rng;
 use restripe_core::engine::Event;
-use restripe_core::geometry::{Logical, MemberId, MemberMask, Range, Sectors, SlotId};
-use restripe_core::layout::Level;
+use restripe_core::geometry::{Logical, MemberId, MemberMask, Offset, Range, Sectors, SlotId};
 use restripe_core::ondisk::{SUPERBLOCK_SIZE, encode};
 use restripe_core::placement::Set;
 use restripe_core::rules::Rules;
@@ -17,6 +16,7 @@ use crate::blobs::{Blobs, crc};
 use crate::crash::{Fate, Found, Reader, Trial, for_each_fate, images, pending};
 use crate::disk::{Image, Tag};
 use crate::oracle::{Oracle, tag};
+use crate::plan::parity;
 use crate::requests::Kind;
 use crate::scenario::Scenario;
 use crate::world::{Failure, Start, Trace, World};
@@ -119,47 +119,30 @@ fn first_images(scenario: &Scenario, rng: &mut Rng) -> Vec<Image> {
         images[usize::from(place.member.0)][index] = tag;
     };
     for x in 0..set.layout.capacity().0 {
-        let spot = set.layout.locate(Logical(x));
         let content = if x < scenario.size { tag(x, 0) } else { 0 };
-        if set.layout.level == Level::Raid1 {
-            for slot in 0..set.layout.slots {
-                let stale = !scenario.synced && SlotId(slot) != spot.slot && rng.u8(..4) == 0;
-                put(
-                    &mut images,
-                    &set,
-                    SlotId(slot),
-                    spot.offset,
-                    if stale { rng.u64(1..) >> 1 } else { content },
-                );
-            }
-        } else {
-            put(&mut images, &set, spot.slot, spot.offset, content);
+        for step in 0..set.layout.copies() {
+            let copy = set.layout.copy(Logical(x), step);
+            let stale = !scenario.synced && step > 0 && rng.u8(..4) == 0;
+            let content = if stale { rng.u64(1..) >> 1 } else { content };
+            put(&mut images, &set, copy.slot, copy.offset, content);
         }
     }
     if set.layout.level.has_parity() {
         let chunk = set.layout.chunk.0;
-        for offset in (0..set.layout.slot_len.0).map(restripe_core::geometry::Offset) {
-            let parity = set
-                .layout
-                .parity_slot(offset.0 / chunk)
-                .expect("it has parity");
-            let sum = (0..set.layout.slots)
-                .map(SlotId)
-                .filter(|slot| *slot != parity)
-                .map(|slot| {
-                    let place = set.place(slot, offset);
+        for offset in (0..set.layout.slot_len.0).map(Offset) {
+            let row = offset.0 / chunk;
+            let data: Vec<Tag> = (0..set.layout.data_slots())
+                .map(|index| {
+                    let place = set.place(set.layout.data_slot(row, index), offset);
                     let index = scenario.disk_shape(place.member.0).index(place.at.0, 1);
                     images[usize::from(place.member.0)][index]
                 })
-                .fold(0, |sum, tag| sum ^ tag);
-            let stale = !scenario.synced && rng.u8(..4) == 0;
-            put(
-                &mut images,
-                &set,
-                parity,
-                offset,
-                if stale { rng.u64(1..) >> 1 } else { sum },
-            );
+                .collect();
+            for (slot, sum) in set.layout.parity_slots(row).zip(parity(&data)) {
+                let stale = !scenario.synced && rng.u8(..4) == 0;
+                let content = if stale { rng.u64(1..) >> 1 } else { sum };
+                put(&mut images, &set, slot, offset, content);
+            }
         }
     }
     images

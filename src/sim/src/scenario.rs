@@ -30,14 +30,19 @@ const DATA: u64 = 2048;
 /// Sectors of data that a member has room for.
 const DATA_LEN: u64 = 10240;
 
-/// Where a slot lies: extents on one member, (first sector from [`DATA`] on, length).
-#[derive(Clone, Debug)]
-pub struct SlotSpec {
+/// Where a piece of a slot lies.
+#[derive(Clone, Copy, Debug)]
+pub struct ExtentSpec {
     pub member: u8,
-    pub extents: Vec<(u64, u64)>,
-    /// The member's data begin at its sector 0, and so do its extents.
+    /// Sectors from where the member's data begin.
+    pub start: u64,
+    pub len: u64,
+    /// The member's data begin at its sector 0, not at [`DATA`].
     pub adopted: bool,
 }
+
+/// Where a slot lies.
+pub type SlotSpec = Vec<ExtentSpec>;
 
 /// A set.
 #[derive(Clone, Debug)]
@@ -98,13 +103,15 @@ impl std::fmt::Display for Scenario {
 impl std::fmt::Display for SetSpec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.level.name())?;
+        if let Level::Raid10 { copies } = self.level {
+            write!(f, " n{copies}")?;
+        }
         if self.level.is_striped() {
             write!(f, "/{}", self.chunk)?;
         }
         for slot in &self.slots {
-            write!(f, " {}:", slot.member)?;
-            for (start, len) in &slot.extents {
-                write!(f, "{start}+{len}")?;
+            for extent in slot {
+                write!(f, " {}:{}+{}", extent.member, extent.start, extent.len)?;
             }
         }
         Ok(())
@@ -122,23 +129,16 @@ impl SetSpec {
         size: u64,
         spare: u64,
     ) -> SetSpec {
-        let data = match level {
-            Level::Linear | Level::Raid1 => 1,
-            Level::Raid0 => members.len() as u64,
-            Level::Raid5 => members.len() as u64 - 1,
-        };
+        let layout = Layout::new(level, Sectors(chunk), members.len() as u8, Sectors(1 << 20))
+            .expect("scenarios have layouts that can be");
         let len = if level.is_striped() {
-            (size.div_ceil(chunk * data) + spare) * chunk
+            (size.div_ceil(layout.stripe().0) + spare) * layout.row_len().0
         } else {
             size + spare * 8
         };
         let slots = members
             .iter()
-            .map(|&member| SlotSpec {
-                member,
-                extents: vec![(start, len)],
-                adopted: false,
-            })
+            .map(|&member| vec![ExtentSpec::new(member, start, len)])
             .collect();
         SetSpec {
             level,
@@ -149,7 +149,20 @@ impl SetSpec {
 
     /// Whether it is a volume on one disk.
     fn is_lone_linear(&self) -> bool {
-        self.level == Level::Linear && self.slots.len() == 1
+        let mut members = self.slots.iter().flatten().map(|extent| extent.member);
+        let first = members.next();
+        self.level == Level::Linear && members.all(|member| Some(member) == first)
+    }
+
+    /// A linear set that lies on `members` end to end, each with a like part of `size` sectors.
+    pub fn concatenation(members: &[u8], start: u64, size: u64) -> SetSpec {
+        let len = size.div_ceil(members.len() as u64);
+        let extent = |&member: &u8| ExtentSpec::new(member, start, len);
+        SetSpec {
+            level: Level::Linear,
+            chunk: 1,
+            slots: vec![members.iter().map(extent).collect()],
+        }
     }
 
     /// The same as the core has it.
@@ -157,7 +170,7 @@ impl SetSpec {
         let slot_len = self
             .slots
             .iter()
-            .map(|s| s.extents.iter().map(|e| e.1).sum::<u64>())
+            .map(|slot| slot.iter().map(|extent| extent.len).sum::<u64>())
             .min()
             .unwrap_or(0);
         let slots = self.slots.len() as u8;
@@ -165,12 +178,12 @@ impl SetSpec {
             .expect("scenarios have layouts that can be");
         let mut extents = List::new();
         for (slot, spec) in self.slots.iter().enumerate() {
-            for &(start, len) in &spec.extents {
+            for extent in spec {
                 extents.push(Extent {
                     slot: SlotId(slot as u8),
-                    member: MemberId(spec.member),
-                    start: Physical(spec.base() + start),
-                    len: Sectors(len),
+                    member: MemberId(extent.member),
+                    start: Physical(extent.base() + extent.start),
+                    len: Sectors(extent.len),
                 });
             }
         }
@@ -183,7 +196,17 @@ impl SetSpec {
     }
 }
 
-impl SlotSpec {
+impl ExtentSpec {
+    /// Of a member that came in blank.
+    fn new(member: u8, start: u64, len: u64) -> Self {
+        ExtentSpec {
+            member,
+            start,
+            len,
+            adopted: false,
+        }
+    }
+
     /// Where its member's data begin.
     fn base(&self) -> u64 {
         if self.adopted { 0 } else { DATA }
@@ -276,8 +299,8 @@ impl Scenario {
     pub fn adopting(mut self, member: u8) -> Scenario {
         self.adopted = Some(member);
         for set in std::iter::once(&mut self.source).chain(&mut self.target) {
-            for slot in &mut set.slots {
-                slot.adopted = slot.member == member;
+            for extent in set.slots.iter_mut().flatten() {
+                extent.adopted = extent.member == member;
             }
         }
         self
@@ -287,10 +310,9 @@ impl Scenario {
     fn heads_are_whole(&self) -> bool {
         let sets = std::iter::once(&self.source).chain(&self.target);
         let mut extents = sets
-            .flat_map(|set| &set.slots)
-            .filter(|slot| Some(slot.member) == self.adopted)
-            .flat_map(|slot| &slot.extents);
-        extents.all(|(start, _)| *start == 0 || *start >= HEAD_LEN.0)
+            .flat_map(|set| set.slots.iter().flatten())
+            .filter(|extent| Some(extent.member) == self.adopted);
+        extents.all(|extent| extent.start == 0 || extent.start >= HEAD_LEN.0)
     }
 
     /// Of the volume as it is now, what it is when the migration has begun.
@@ -368,13 +390,12 @@ impl Scenario {
         for spec in std::iter::once(&self.source).chain(&self.target) {
             // A spare may come to hold what any member holds.
             let is_spare = member >= self.members;
-            for slot in spec.slots.iter().filter(|s| is_spare || s.member == member) {
-                for &(start, len) in &slot.extents {
-                    windows.push(Window {
-                        start: if is_spare { DATA } else { slot.base() } + start,
-                        len,
-                    });
-                }
+            let extents = spec.slots.iter().flatten();
+            for extent in extents.filter(|e| is_spare || e.member == member) {
+                windows.push(Window {
+                    start: if is_spare { DATA } else { extent.base() } + extent.start,
+                    len: extent.len,
+                });
             }
         }
         if self.adopted == Some(member) {
@@ -509,8 +530,8 @@ impl Scenario {
                 .iter()
                 .chain(target.iter().flat_map(|t| &t.slots));
             let fits = extents
-                .flat_map(|s| &s.extents)
-                .all(|(start, len)| start + len <= DATA_LEN);
+                .flatten()
+                .all(|extent| extent.start + extent.len <= DATA_LEN);
             let piece = *rng.choice(&[1, 8, 16, 24, 64, 1024]).unwrap_or(&8);
             let mut scenario = Scenario::new(members, size, source, target, piece);
             if rng.u8(..4) == 0 {
@@ -531,29 +552,41 @@ impl Scenario {
 
 fn random_set(rng: &mut Rng, members: u8, size: u64, chunk: u64) -> SetSpec {
     let mut levels = vec![Level::Linear, Level::Raid0, Level::Raid1];
+    for copies in 2..=members.min(3) {
+        levels.push(Level::Raid10 { copies });
+    }
     if members >= 3 {
         levels.extend([Level::Raid5, Level::Raid5]);
+    }
+    if members >= 4 {
+        levels.extend([Level::Raid6, Level::Raid6]);
     }
     let level = *rng.choice(&levels).unwrap_or(&Level::Linear);
     let mut order: Vec<u8> = (0..members).collect();
     if rng.bool() {
         rng.shuffle(&mut order);
     }
-    let slots = match level {
-        Level::Linear => 1,
-        _ => rng.u8(level.min_slots()..=members),
-    };
+    let most = if level == Level::Linear { 3 } else { members };
+    let slots = rng.u8(level.min_slots()..=most.min(members));
     order.truncate(usize::from(slots));
     let start = *rng.choice(&[0, 0, 0, 1, 8, 16, 40]).unwrap_or(&0);
+    if level == Level::Linear && slots > 1 {
+        return SetSpec::concatenation(&order, start, size);
+    }
     let mut set = SetSpec::new(level, chunk, &order, start, size, rng.u64(0..3));
     if rng.u8(..5) == 0 {
         // A slot of two extents, the first of which lies behind the second.
         let slot = rng.usize(..set.slots.len());
-        let extents = &mut set.slots[slot].extents;
-        let (start, len) = extents[0];
+        let extents = &mut set.slots[slot];
+        let ExtentSpec {
+            member, start, len, ..
+        } = extents[0];
         let cut = rng.u64(1..len.max(2));
         if cut < len {
-            *extents = vec![(start + len, cut), (start + cut, len - cut)];
+            *extents = vec![
+                ExtentSpec::new(member, start + len, cut),
+                ExtentSpec::new(member, start + cut, len - cut),
+            ];
         }
     }
     set

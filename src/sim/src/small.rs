@@ -7,6 +7,16 @@ use restripe_core::way::Way;
 
 use crate::scenario::{Scenario, SetSpec};
 
+/// What a lone disk may become.
+const MIGRATED: [Level; 6] = [
+    Level::Raid0,
+    Level::Raid1,
+    Level::Raid5,
+    Level::Raid6,
+    Level::Raid10 { copies: 2 },
+    Level::Raid10 { copies: 3 },
+];
+
 /// One disk to `members` at a level, the old disk as slot number `at` of them and its
 /// data where they were, or `shift` sectors from there.
 fn from_linear(level: Level, members: u8, at: u8, shift: u64) -> Scenario {
@@ -21,7 +31,7 @@ fn from_linear(level: Level, members: u8, at: u8, shift: u64) -> Scenario {
 /// What users do: from one disk to n, the old one first, nothing shifted.
 pub fn growths() -> Vec<Scenario> {
     let mut all = Vec::new();
-    for level in [Level::Raid0, Level::Raid1, Level::Raid5] {
+    for level in MIGRATED {
         for members in level.min_slots()..=4 {
             all.push(from_linear(level, members, 0, 0));
         }
@@ -115,13 +125,19 @@ pub fn heads() -> Vec<Scenario> {
 /// Volumes that stay as they are.
 pub fn at_rest() -> Vec<Scenario> {
     let mut all = Vec::new();
-    for level in [Level::Linear, Level::Raid0, Level::Raid1, Level::Raid5] {
-        let most = if level == Level::Linear { 1 } else { 4 };
-        for members in level.min_slots()..=most {
+    for level in [Level::Linear].into_iter().chain(MIGRATED) {
+        let (least, most) = match level {
+            Level::Linear => (1, 1),
+            Level::Raid6 => (4, 5),
+            other => (other.min_slots(), 4),
+        };
+        for members in least..=most {
             let order: Vec<u8> = (0..members).collect();
             let set = SetSpec::new(level, 8, &order, 0, 45, 1);
             all.push(Scenario::new(members, 45, set, None, 8));
         }
     }
+    let set = SetSpec::concatenation(&[1, 0, 2], 0, 45);
+    all.push(Scenario::new(3, 45, set, None, 8));
     all
 }

@@ -102,10 +102,25 @@ fn create_lines() {
         Errno::EINVAL,
         &["\"raid7\"", "raid5"],
     );
+    let raid10 = |line: &str| create(line.as_bytes()).map(|got| got.level);
+    let four = "members=/dev/a,/dev/b,/dev/c,/dev/d";
+    for (copies, words) in [(2, ""), (2, "copies=2"), (3, "copies=3"), (4, "copies=4")] {
+        let got = raid10(&format!("level=raid10 {four} {words}"));
+        assert_eq!(got, Ok(Level::Raid10 { copies }));
+    }
     refused(
-        create(b"level=raid6 members=/dev/a"),
-        Errno::EOPNOTSUPP,
-        &["raid6"],
+        raid10(&format!("level=raid10 {four} copies=5")),
+        Errno::EINVAL,
+        &["at least 5", "4"],
+    );
+    for bad in ["0", "1", "17", "258", "x"] {
+        let line = format!("level=raid10 {four} copies={bad}");
+        refused(raid10(&line), Errno::EINVAL, &["copies="]);
+    }
+    refused(
+        create(b"level=raid6 members=/dev/a,/dev/b,/dev/c"),
+        Errno::EINVAL,
+        &["raid6", "at least 4", "3"],
     );
     refused(
         create(b"level=raid5 members=/dev/a,/dev/b"),
@@ -117,11 +132,7 @@ fn create_lines() {
         Errno::EINVAL,
         &["at least 2"],
     );
-    refused(
-        create(b"level=linear members=/dev/a,/dev/b"),
-        Errno::EINVAL,
-        &["at most 1"],
-    );
+    assert!(create(b"level=linear members=/dev/a,/dev/b").is_ok());
     refused(
         create(b"level=raid0 members=/dev/a,/dev/a"),
         Errno::EINVAL,
@@ -159,7 +170,7 @@ fn create_lines() {
     );
     refused(
         create(b"level=raid0 members=/dev/a,/dev/b copies=2"),
-        Errno::EOPNOTSUPP,
+        Errno::EINVAL,
         &["copies="],
     );
 }

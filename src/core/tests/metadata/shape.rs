@@ -107,6 +107,36 @@ fn created_slots_are_the_members_in_order() {
     );
 }
 
+/// End to end, all of every member, and nothing of one is trimmed to another.
+#[test]
+fn a_linear_volume_is_all_of_its_members() {
+    let linear = CreateWish {
+        level: Level::Linear,
+        ..WISH
+    };
+    let members = [
+        blank(2, mib(80)),
+        blank(0, mib(64)),
+        blank(1, mib(72) + Sectors(3)),
+    ];
+    let sb = create(&linear, &members).expect("fits");
+    let set = &sb.sets[0];
+    let lens = members.map(|m| m.geometry.data_len);
+    assert_eq!(sb.volume_sectors, lens[0] + lens[1] + lens[2]);
+    assert_eq!((set.layout.slots, set.disks()), (1, 3));
+    let ends = [
+        (0, 0, 2048),
+        (lens[0].0 - 1, 0, 2047 + lens[0].0),
+        (lens[0].0, 1, 2048),
+        ((lens[0] + lens[1]).0, 2, 2048),
+        (sb.volume_sectors.0 - 1, 2, 2047 + lens[2].0),
+    ];
+    for (x, member, at) in ends {
+        let place = set.place(SlotId(0), Offset(x));
+        assert_eq!((place.member.0, place.at.0), (member, at), "sector {x}");
+    }
+}
+
 #[test]
 fn only_redundant_sets_are_behind_a_resync() {
     let all = |sb: &Superblock| sb.sets[0].layout.capacity().0;
@@ -136,15 +166,11 @@ fn shapes_that_cannot_be_are_refused() {
     refused(create(&raid1, &[]), Errno::EINVAL, &["raid1"]);
     let many: Vec<_> = (0..20).map(|_| blank(0, mib(64))).collect();
     refused(create(&raid1, &many), Errno::EINVAL, &["at most", "20"]);
-    let linear = CreateWish {
-        level: Level::Linear,
+    let raid10 = CreateWish {
+        level: Level::Raid10 { copies: 3 },
         ..WISH
     };
-    refused(
-        create(&linear, &two),
-        Errno::EINVAL,
-        &["linear", "at most 1"],
-    );
+    refused(create(&raid10, &two), Errno::EINVAL, &["raid10", "3", "2"]);
     let chunk = CreateWish {
         level: Level::Raid0,
         chunk: Sectors(100),

@@ -150,38 +150,23 @@ fn needed(of: &Set, live: Range) -> HashMap<Place, Option<u64>> {
         let place = of.place(slot, offset);
         places.insert((place.member.0, place.at.0), x);
     };
-    if !layout.level.is_striped() {
-        for x in live.start.0..live.end.0 {
-            for slot in 0..layout.slots {
-                put(SlotId(slot), Offset(x), Some(x));
-            }
+    let rows = live.start.round_down(layout.stripe()).0..live.end.round_up(layout.stripe()).0;
+    for x in rows.map(Logical) {
+        for step in 0..layout.copies() {
+            let copy = layout.copy(x, step);
+            put(copy.slot, copy.offset, Some(x.0));
         }
-        return places;
     }
-    let mut row = layout.row(live.start);
-    while row * layout.stripe().0 < live.end.0 {
-        for within in 0..layout.chunk.0 {
-            let offset = Offset(row * layout.chunk.0 + within);
-            for index in 0..layout.data_slots() {
-                let x = row * layout.stripe().0 + index * layout.chunk.0 + within;
-                put(layout.data_slot(row, index), offset, Some(x));
-            }
-            if let Some(slot) = layout.parity_slot(row) {
-                put(slot, offset, None);
-            }
+    for offset in layout.row_offset(live.start).0..layout.used_below(live.end).0 {
+        for slot in layout.parity_slots(offset / layout.chunk.0) {
+            put(slot, Offset(offset), None);
         }
-        row += 1;
     }
     places
 }
 
 fn any_set() -> impl Strategy<Value = Set> {
-    let level = prop_oneof![
-        Just(Level::Linear),
-        Just(Level::Raid0),
-        Just(Level::Raid1),
-        Just(Level::Raid5)
-    ];
+    let level = prop::sample::select(&Level::ALL);
     (level, 3u32..5, 0u64..20, 0u8..4).prop_map(|(level, chunk, start, turn)| {
         let slots = if level == Level::Linear {
             1

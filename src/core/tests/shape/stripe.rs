@@ -4,11 +4,11 @@
 use proptest::prelude::*;
 use restripe_core::geometry::{Logical, MemberId, MemberMask, Offset, Range, Sectors};
 use restripe_core::layout::Level;
-use restripe_core::parity::{Reference, Xor};
+use restripe_core::parity::{Parity, Reference};
 use restripe_core::placement::Set;
 use restripe_core::stripe::{
-    calculate, copies, mirror_plan, parity_pieces, parity_plan, plan_parity, plan_rebuild,
-    plan_row, read, Buf, Payload, Plan, Read, ScrubMode,
+    calculate, copies, difference_lanes, mirror_plan, parity_pieces, parity_plan, plan_parity,
+    plan_rebuild, plan_row, read, Buf, Payload, Plan, Read, ScrubMode,
 };
 
 use super::sets::{layout, set};
@@ -97,7 +97,7 @@ impl Disks {
                     place.run
                 }
                 Read::Rebuild(len) => {
-                    let plan = plan_rebuild(set, x, len, to);
+                    let plan = plan_rebuild(set, alive, x, len, to);
                     assert!(plan.reads.iter().all(|t| alive.has(t.member)));
                     self.run(&plan, &mut data, 0);
                     len
@@ -119,16 +119,17 @@ fn disks(set: &Set) -> Disks {
 
 fn any_set() -> impl Strategy<Value = Set> {
     let level = prop_oneof![
-        Just(Level::Raid0),
-        Just(Level::Raid1),
-        Just(Level::Raid5),
-        Just(Level::Raid5)
+        1 => Just(Level::Raid0),
+        1 => Just(Level::Raid1),
+        2 => (2u8..4).prop_map(|copies| Level::Raid10 { copies }),
+        2 => Just(Level::Raid5),
+        4 => Just(Level::Raid6)
     ];
     // Chunks longer than a band too.
     (level, prop::sample::select(vec![8u64, 16, 256]), 0u8..3).prop_map(|(level, chunk, more)| {
         let slots = level.min_slots() + more;
         let members: Vec<u8> = (0..slots).collect();
-        set(layout(level, chunk, slots, chunk * 3), &members, START)
+        set(layout(level, chunk, slots, chunk * 6), &members, START)
     })
 }
 
@@ -138,8 +139,7 @@ fn whole(set: &Set) -> MemberMask {
 
 /// Whether every row's parity, or every copy, is true: told by plans that compare.
 fn is_true(disks: &mut Disks, set: &Set) -> bool {
-    let alive = whole(set);
-    let zero = |plan: &Plan, disks: &mut Disks, lanes: std::ops::Range<u16>| {
+    let zero = |plan: &Plan, disks: &mut Disks| {
         let mut scratch = vec![0; plan.scratch().bytes() as usize];
         for t in &plan.reads {
             let Buf::Lane(lane, at) = t.buf else {
@@ -149,25 +149,33 @@ fn is_true(disks: &mut Disks, set: &Set) -> bool {
             scratch[plan.scratch_at(lane, at)..][..from.len()].copy_from_slice(&from);
         }
         calculate(plan, &mut scratch, &mut Data(Vec::new()), &Reference);
-        let lane = plan.lane.bytes() as usize;
+        let (lane, lanes) = (plan.lane.bytes() as usize, difference_lanes(set, plan));
         scratch[usize::from(lanes.start) * lane..usize::from(lanes.end) * lane]
             .iter()
             .all(|b| *b == 0)
     };
-    match set.layout.level {
-        Level::Raid5 => (0..set.layout.slot_len.0).step_by(8).all(|offset| {
-            let plan = parity_plan(set, alive, Offset(offset), Sectors(8), ScrubMode::Check)
-                .expect("all are there");
-            zero(&plan, disks, plan.lanes - 1..plan.lanes)
-        }),
-        Level::Raid1 => {
-            let len = set.layout.slot_len;
-            let plan =
-                mirror_plan(set, alive, Logical(0), len, ScrubMode::Check).expect("all are there");
-            zero(&plan, disks, 1..plan.lanes)
-        }
-        _ => true,
+    scrub_plans(set, ScrubMode::Check)
+        .iter()
+        .all(|plan| zero(plan, disks))
+}
+
+/// The plans that go over all of a set.
+fn scrub_plans(set: &Set, mode: ScrubMode) -> Vec<Plan> {
+    let layout = &set.layout;
+    let alive = whole(set);
+    if layout.level.has_parity() {
+        let offsets = (0..layout.slot_len.0).step_by(8).map(Offset);
+        let plan = |offset| parity_plan(set, alive, offset, Sectors(8), mode);
+        return offsets.map(|o| plan(o).expect("all are there")).collect();
     }
+    let mut plans = Vec::new();
+    let mut x = Logical::ZERO;
+    while layout.level.has_copies() && x.0 < layout.capacity().0 {
+        let len = layout.locate(x).run;
+        plans.push(mirror_plan(set, alive, x, len, mode).expect("all are there"));
+        x += len;
+    }
+    plans
 }
 
 #[derive(Clone, Debug)]
@@ -222,10 +230,9 @@ proptest! {
         }
         let all = Range::new(Logical(0), Logical(size));
         prop_assert!(disks.read(&of, alive, all) == model);
-        // Without any one more that it can do without.
-        for member in alive.iter() {
-            let mut less = alive;
-            less.remove(member);
+        // Without any more that it can do without.
+        for less in 0..=alive.0 {
+            let less = alive & MemberMask(less);
             if of.survives(less) {
                 prop_assert!(disks.read(&of, less, all) == model);
             }
@@ -235,21 +242,29 @@ proptest! {
     /// Behind the resync cursor parity is not relied on: whatever it was, a write leaves the rows it
     /// touches true where it covers them, and never reads the old parity.
     #[test]
-    fn stale_parity_is_not_read(start in 0u64..40, len in 1u64..40) {
-        let mut of = set(layout(Level::Raid5, 8, 3, 40), &[0, 1, 2], START);
+    fn stale_parity_is_not_read(
+        level in prop::sample::select(vec![Level::Raid5, Level::Raid6]),
+        start in 0u64..40,
+        len in 1u64..40,
+    ) {
+        let members: Vec<u8> = (0..level.min_slots()).collect();
+        let mut of = set(layout(level, 8, level.min_slots(), 40), &members, START);
         of.resync = Logical(0);
         let range = Range::new(Logical(start), Logical(start + len));
         for piece in parity_pieces(&of, whole(&of), range) {
             let plan = plan_parity(&of, whole(&of), &piece).expect("all are there");
-            let parity = of.layout.parity_slot(piece.row).expect("it has parity");
-            prop_assert!(plan.reads.iter().all(|t| t.member != MemberId(parity.0)));
+            for parity in of.layout.parity_slots(piece.row) {
+                prop_assert!(plan.reads.iter().all(|t| t.member != MemberId(parity.0)));
+            }
         }
     }
 
     /// Resync makes any garbage true, and does not touch what reads return.
     #[test]
-    fn resync_makes_true(level in prop::sample::select(vec![Level::Raid1, Level::Raid5]), seed in any::<u64>()) {
-        let of = set(layout(level, 8, 3, 24), &[0, 1, 2], START);
+    fn resync_makes_true(
+        of in any_set().prop_filter("there is something to resync", |of| of.layout.level.is_redundant()),
+        seed in any::<u64>(),
+    ) {
         let mut disks = disks(&of);
         let mut state = seed | 1;
         for byte in disks.0.iter_mut().flatten() {
@@ -259,13 +274,7 @@ proptest! {
         let all = Range::new(Logical(0), Logical(of.layout.capacity().0));
         let before = disks.read(&of, whole(&of), all);
         prop_assert!(!is_true(&mut disks, &of));
-        let plans: Vec<Plan> = match level {
-            Level::Raid5 => (0..3)
-                .filter_map(|row| parity_plan(&of, whole(&of), Offset(row * 8), Sectors(8), ScrubMode::Resync))
-                .collect(),
-            _ => mirror_plan(&of, whole(&of), Logical(0), Sectors(24), ScrubMode::Resync).into_iter().collect(),
-        };
-        for plan in &plans {
+        for plan in &scrub_plans(&of, ScrubMode::Resync) {
             disks.run(plan, &mut Data(Vec::new()), 0);
         }
         prop_assert!(is_true(&mut disks, &of));
@@ -274,11 +283,14 @@ proptest! {
 
     /// The mover's rows: what is written is what reads return, zero padding and parity included.
     #[test]
-    fn rows_are_whole(level in prop::sample::select(vec![Level::Raid0, Level::Raid5]), row in 0u64..3, fill in any::<u8>()) {
-        let of = set(layout(level, 8, 3, 24), &[0, 1, 2], START);
+    fn rows_are_whole(
+        level in prop::sample::select(vec![Level::Raid5, Level::Raid6]),
+        row in 0u64..3,
+        fill in any::<u8>(),
+    ) {
+        let of = set(layout(level, 8, 5, 24), &[0, 1, 2, 3, 4], START);
         let mut disks = disks(&of);
-        let data = of.layout.data_slots();
-        let plan = plan_row(&of, whole(&of), row, data as u16, |_, _| false);
+        let plan = plan_row(&of, whole(&of), row, |_, _| false);
         let stripe = of.layout.stripe();
         let content: Vec<u8> = (0..stripe.bytes()).map(|i| fill ^ (i / 300) as u8).collect();
         let mut scratch = vec![0; plan.scratch().bytes() as usize];
@@ -292,7 +304,7 @@ proptest! {
         let range = Range::new(Logical(row * stripe.0), Logical((row + 1) * stripe.0));
         prop_assert!(disks.read(&of, whole(&of), range) == content);
         prop_assert!(is_true(&mut disks, &of));
-        let kept = plan_row(&of, whole(&of), row, data as u16, |_, slot| slot == of.layout.data_slot(row, 0));
+        let kept = plan_row(&of, whole(&of), row, |_, slot| slot == of.layout.data_slot(row, 0));
         prop_assert_eq!(kept.writes.len() + 1, plan.writes.len());
     }
 }
@@ -327,6 +339,124 @@ fn fewest_transfers() {
     assert_eq!(reads(0, 32), (1, 5));
     // The whole row: nothing.
     assert_eq!(reads(0, 40), (0, 6));
+}
+
+/// Every level, every pattern of missing members: what the level promises can be read back
+/// and written, and what it does not is said to be lost.
+#[test]
+fn any_failure_within_the_promise() {
+    let near = [2, 3].map(|copies| Level::Raid10 { copies });
+    let levels = Level::ALL.into_iter().chain(near);
+    for level in levels.filter(|level| *level != Level::Linear) {
+        for slots in level.min_slots()..=6 {
+            for chunk in [8, 32] {
+                let members: Vec<u8> = (0..slots).collect();
+                let of = set(layout(level, chunk, slots, chunk * 6), &members, START);
+                any_failure_of(&of);
+            }
+        }
+    }
+}
+
+fn any_failure_of(of: &Set) {
+    let size = of.layout.capacity().0;
+    let all = Range::new(Logical(0), Logical(size));
+    let content = |salt: u64| -> Vec<u8> {
+        let byte = |i: u64| ((i * 31 + i / 512 * 7) ^ salt) as u8;
+        (0..size * SECTOR as u64).map(byte).collect()
+    };
+    let mut disks = disks(of);
+    disks.write(of, whole(of), all, &mut Data(content(1)));
+    let mut survived = 0;
+    for alive in (0..=whole(of).0).map(MemberMask) {
+        if !of.survives(alive) {
+            let is_lost = |x| matches!(read(of, alive, Logical(x), Sectors(1)), Read::Lost(_));
+            assert!((0..size).any(is_lost), "{:?} without {alive:?}", of.layout);
+            continue;
+        }
+        survived += 1;
+        assert!(disks.read(of, alive, all) == content(1));
+        // Written short of these, chunk by chunk and in odd parts, and read back.
+        let mut others = Disks(disks.0.clone());
+        for (member, disk) in (0..).map(MemberId).zip(&mut others.0) {
+            if !alive.has(member) {
+                disk.fill(0xee);
+            }
+        }
+        let (mut start, new) = (0, content(2));
+        while start < size {
+            let end = (start + 1 + start % 13).min(size);
+            let part = new[start as usize * SECTOR..end as usize * SECTOR].to_vec();
+            let range = Range::new(Logical(start), Logical(end));
+            others.write(of, alive, range, &mut Data(part));
+            start = end;
+        }
+        assert!(
+            others.read(of, alive, all) == new,
+            "{:?} without {alive:?}",
+            of.layout
+        );
+        let gone = (0..)
+            .map(MemberId)
+            .zip(&others.0)
+            .filter(|(m, _)| !alive.has(*m));
+        assert!(gone.flat_map(|(_, disk)| disk).all(|byte| *byte == 0xee));
+    }
+    let at_least = match of.layout.level {
+        Level::Raid0 => 1,
+        Level::Raid6 => 1 + u32::from(of.layout.slots) * (u32::from(of.layout.slots) + 1) / 2,
+        _ => 1 + u32::from(of.layout.slots),
+    };
+    assert!(
+        survived >= at_least,
+        "{:?} survives {survived} patterns",
+        of.layout
+    );
+}
+
+/// The syndrome as its inventor writes it down, by multiplication bit by bit.
+#[test]
+fn the_reference_is_the_definition() {
+    let mul = |a: u8, b: u8| {
+        let (mut a, mut product) = (u16::from(a), 0);
+        for bit in 0..8 {
+            if b & (1 << bit) != 0 {
+                product ^= a;
+            }
+            a <<= 1;
+            if a & 0x100 != 0 {
+                a ^= 0x11d;
+            }
+        }
+        product as u8
+    };
+    let data: Vec<Vec<u8>> = (0..14u32)
+        .map(|i| {
+            (0..512u32)
+                .map(|at| (at * (i + 3) + at / 7 + i) as u8)
+                .collect()
+        })
+        .collect();
+    let data: Vec<&[u8]> = data.iter().map(|d| &d[..]).collect();
+    let (mut p, mut q) = ([1; 512], [2; 512]);
+    Reference.gen_syndrome(&data, &mut p, &mut q);
+    for at in 0..512 {
+        let (mut sum, mut weighed, mut weight) = (0, 0, 1);
+        for data in &data {
+            sum ^= data[at];
+            weighed ^= mul(weight, data[at]);
+            weight = mul(weight, 2);
+        }
+        assert_eq!((p[at], q[at]), (sum, weighed));
+    }
+    // In and out again.
+    let (whole_p, whole_q) = (p, q);
+    Reference.xor_syndrome(&data, (3, 7), &mut p, &mut q);
+    assert_ne!((p, q), (whole_p, whole_q));
+    for index in 3..=7 {
+        Reference.xor_syndrome(&data, (index, index), &mut p, &mut q);
+    }
+    assert_eq!((p, q), (whole_p, whole_q));
 }
 
 #[test]

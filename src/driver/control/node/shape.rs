@@ -54,7 +54,7 @@ pub(super) fn show_chunk_size(node: &Node, page: &mut Page<'_>) -> Result {
 }
 
 pub(super) fn show_raid_disks(node: &Node, page: &mut Page<'_>) -> Result {
-    present(node, |set| line(page, set.layout.slots))
+    present(node, |set| line(page, set.disks()))
 }
 
 pub(super) fn show_target_level(node: &Node, page: &mut Page<'_>) -> Result {
@@ -66,7 +66,7 @@ pub(super) fn show_target_chunk_size(node: &Node, page: &mut Page<'_>) -> Result
 }
 
 pub(super) fn show_target_raid_disks(node: &Node, page: &mut Page<'_>) -> Result {
-    target(node, page, |page, set| line(page, set.layout.slots))
+    target(node, page, |page, set| line(page, set.disks()))
 }
 
 /// In bytes.

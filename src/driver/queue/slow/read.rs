@@ -7,7 +7,7 @@ use restripe_core::geometry::{Logical, MemberMask, Range, Sectors};
 use restripe_core::placement::{Place, Set};
 use restripe_core::stripe::{self, plan_rebuild_into, Read};
 
-use super::super::transfer::{send_reads, Cutter, KernelXor, RequestData};
+use super::super::transfer::{send_reads, Cutter, KernelParity, RequestData};
 use super::super::{failed_members, finish, range_of, Queue, Stage};
 use super::{Failure, Kit};
 use crate::sys::block::bio;
@@ -155,7 +155,10 @@ fn from_set(
 ) -> Result<Sectors, Failure> {
     match stripe::read(set, alive & !avoid, x, len) {
         Read::Direct(place) => direct(view, rq, place, to),
-        Read::Rebuild(run) => rebuild(volume, view, set, rq, (x, run, to)),
+        Read::Rebuild(run) => {
+            let alive = view.map.alive & !avoid;
+            rebuild(volume, view, (set, alive), rq, (x, run, to))
+        }
         // Perhaps what failed was another place on that member.
         Read::Lost(_) => match stripe::read(set, alive, x, len) {
             Read::Direct(place) => direct(view, rq, place, to),
@@ -181,20 +184,20 @@ fn direct(view: &View, rq: &Request<Queue>, place: Place, to: Sectors) -> Result
 fn rebuild(
     volume: &Volume,
     view: &View,
-    set: &Set,
+    (set, alive): (&Set, MemberMask),
     rq: &Request<Queue>,
     (x, run, to): (Logical, Sectors, Sectors),
 ) -> Result<Sectors, Failure> {
     let mut kit = volume.kits().take();
     let Kit { plan, scratch, .. } = &mut *kit;
-    plan_rebuild_into(set, x, run, to, plan);
+    plan_rebuild_into(set, alive, x, run, to, plan);
     let outcome = bio::scope(|batch| {
         let mut cutter = Cutter::new(scratch);
         send_reads(plan, 0, &mut cutter, |id| view.member(id), batch);
     });
     let result = if outcome.is_ok() {
         let scratch = scratch.as_mut_slice();
-        stripe::calculate(plan, scratch, &mut RequestData(rq), &KernelXor);
+        stripe::calculate(plan, scratch, &mut RequestData(rq), &KernelParity);
         Ok(run)
     } else {
         Err(Failure::Members(failed_members(&outcome)))

@@ -7,7 +7,7 @@ use restripe_core::geometry::{Range, Sectors};
 use restripe_core::placement::Set;
 use restripe_core::stripe::{self, parity_pieces, plan_parity_into};
 
-use super::super::transfer::{send_reads, send_writes, BufferData, Cutter, KernelXor, Source};
+use super::super::transfer::{send_reads, send_writes, BufferData, Cutter, KernelParity, Source};
 use super::super::write::enter_slow;
 use super::super::{failed_members, fault, finish, range_of, Queue};
 use super::{Failure, Kit, BOUNCE};
@@ -144,7 +144,7 @@ fn write_parity(
             check(&outcome)?;
         }
         let mut data = BufferData(bounce.as_slice());
-        stripe::calculate(plan, scratch.as_mut_slice(), &mut data, &KernelXor);
+        stripe::calculate(plan, scratch.as_mut_slice(), &mut data, &KernelParity);
         let outcome = bio::scope(|batch| {
             let data = Source::Buffer(bounce);
             send_writes(plan, (scratch, 0), data, flags, |id| view.member(id), batch);
