@@ -187,6 +187,9 @@ pub enum Intent {
     /// Write a signature over the first 4096 bytes of these members and zeroes over the
     /// rest of their first 128 KiB, durably (FUA).
     Sign { members: MemberMask },
+    /// These are no members any more: wipe both superblocks of each, the older one first, each
+    /// durably, and its signature, and let go of it. What fails there is of no matter.
+    Dismiss { members: MemberMask },
     /// From now on admit requests under [`Engine::map`] and [`Engine::cursor`];
     /// writes that waited for a map are admitted anew. No answer.
     #[default]
@@ -201,9 +204,6 @@ pub enum Intent {
     Ready,
     /// The volume takes no more writes, and before `Ready` it can't be used at all. No answer.
     Failed,
-    /// These have left the volume, durably: nothing on them is to pass for a member's, and
-    /// their devices are closed.
-    Dismiss { members: MemberMask },
     /// The volume has this many sectors now. No answer.
     Resized { size: Sectors },
     /// Something that users poll has changed. No answer.
@@ -410,7 +410,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     pub fn handle(&mut self, now: u64, event: Event) {
         self.now = now;
         match event {
-            Event::Tick | Event::Dismissed { .. } => {}
+            Event::Tick => {}
             Event::Locked { job } => self.locked(job),
             Event::Loaded { job, failed } => self.loaded(job, failed),
             Event::Stashed { job, failed } => self.stashed(job, failed),
@@ -428,6 +428,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             Event::Committed { failed } => self.committed(failed),
             Event::HeadsMoved { failed } => self.heads_moved(failed),
             Event::Signed { failed } => self.signed(failed),
+            Event::Dismissed { members } => self.dismissed(members),
             Event::Drained { who: Who::Control } => self.control_drained(),
             Event::Drained { who: Who::Job(job) } => self.window_drained(job),
             Event::WantActive if self.sb_active_published() => self.emit(Intent::Publish),
@@ -459,7 +460,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// # Errors
     /// `EBUSY` while another migration, or a stop, is under way.
     pub fn migrate(&mut self, now: u64, next: &Superblock) -> Result<(), Refusal> {
-        if self.sb.migration.is_some() || self.control.starting {
+        if self.migrate_state() != "none" {
             return Err(crate::refusal!(
                 EBUSY,
                 "a migration is running already; wait until migrate_state says none"
@@ -488,6 +489,21 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             self.pace.set(migration.speed_max);
         }
         self.control.starting = true;
+        self.pump();
+        Ok(())
+    }
+
+    /// Turns the migration round: back to the set that it came from, or, where it goes back
+    /// already, forward again.
+    ///
+    /// # Errors
+    /// `ENODATA` where there is no migration, `EBUSY` where it is too late or the volume is stopping.
+    pub fn abort(&mut self, now: u64) -> Result<(), Refusal> {
+        self.may_turn()?;
+        self.now = now;
+        self.control.turning = !self.control.turning;
+        self.set_paused(false);
+        self.emit(Intent::Changed);
         self.pump();
         Ok(())
     }

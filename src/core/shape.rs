@@ -16,8 +16,8 @@ pub use examine::{write_examine, write_volume};
 pub use head::{head_coming_home, heads_leaving, move_heads};
 pub use member::{change_for, check_change, is_placed, make_change, take_spares, Change};
 pub use migration::{
-    begin_migration, common_row, finish_migration, needs_stash, way_of, Wish as MigrationWish,
-    MAX_ROW,
+    begin_migration, common_row, finish_migration, leavers, needs_stash, turn_migration, way_of,
+    Wish as MigrationWish, MAX_ROW,
 };
 pub use plan::write_plan;
 pub use resize::resize;

@@ -246,6 +246,20 @@ impl Volume {
         }
     }
 
+    /// Turns the migration round.
+    ///
+    /// # Errors
+    /// Where there is none, or it is too late.
+    pub(crate) fn abort(&self) -> Result<(), Refusal> {
+        let turned = match &mut *self.engine.lock() {
+            Some(engine) => engine.abort(now_ms()),
+            None => Err(refusal!(EBUSY, "the volume is not there yet; wait for it")),
+        };
+        // Its intents are carried out by the thread.
+        self.post(Event::Tick);
+        turned
+    }
+
     /// Sets the size; the disk has it when it is durable.
     ///
     /// # Errors

@@ -29,7 +29,9 @@ pub enum Step {
     Members,
     /// A rewritten window's stash is retired.
     Retire,
-    /// The target becomes the volume's only set.
+    /// The migration turns round: the set it came from is where it goes.
+    Turn,
+    /// The target becomes the volume's only set, and members that it does not have leave.
     Finish,
     /// Nothing is being written: the superblock says clean.
     Clean,
@@ -70,6 +72,14 @@ pub(super) struct Control {
     pub(super) quiet: bool,
     /// `Engine::before` holds the superblock of a migration that waits to begin.
     pub(super) starting: bool,
+    /// The migration is to turn round.
+    pub(super) turning: bool,
+    /// Members that are in no superblock any more, and are to be wiped when nobody reads there.
+    departing: MemberMask,
+    /// Members that are being wiped.
+    pub(super) wiping: MemberMask,
+    /// Those of them that a migration left behind: it is not over before they are free.
+    pub(super) left_behind: MemberMask,
     /// A setting changed that is not durable yet.
     pub(super) dirty: bool,
     /// What the superblock on its way says.
@@ -89,6 +99,8 @@ struct Committing {
     cursor: Option<Logical>,
     scrubbed: Option<Logical>,
     recants: bool,
+    /// The sets have changed their roles.
+    turned: bool,
     size: Sectors,
     /// They are in no superblock any more.
     leaving: MemberMask,
@@ -99,12 +111,17 @@ impl Control {
         self.state != State::Failed
     }
 
+    /// Whether the last step of a migration is under way.
+    pub(super) fn is_finishing(&self) -> bool {
+        self.state != State::Idle && self.step == Step::Finish
+    }
+
     /// Whether the step under way needs background work at rest.
     pub(super) fn exclusive(&self) -> bool {
         self.state != State::Idle
             && matches!(
                 self.step,
-                Step::Start | Step::Finish | Step::Clean | Step::Epoch
+                Step::Start | Step::Turn | Step::Finish | Step::Clean | Step::Epoch
             )
     }
 }
@@ -113,8 +130,8 @@ impl Control {
 /// from parity that is not known to be true nothing can be rebuilt (I8).
 fn bears(set: &Set, alive: MemberMask, held: Range) -> bool {
     let whole = set.missing(alive) == 0;
-    let synced = !set.layout.level.has_parity() || held.is_empty() || set.resync >= held.end;
-    set.survives(alive) && (whole || synced)
+    let synced = !set.layout.level.has_parity() || set.resync >= held.end;
+    held.is_empty() || (set.survives(alive) && (whole || synced))
 }
 
 /// The map that a superblock describes.
@@ -179,12 +196,18 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             return self.begin(Step::Retire);
         }
         let idle = self.jobs_idle();
-        if self.control.starting && idle && self.scrub.is_none() {
+        let at_rest = idle && self.scrub.is_none();
+        if self.control.starting && at_rest && self.control.wiping.is_empty() {
             return self.begin(Step::Start);
         }
-        let may_finish = idle && self.scrub.is_none() && !self.stopping && self.blocked.is_none();
-        if may_finish && !self.is_recovering() && self.move_is_complete() {
-            return self.begin(Step::Finish);
+        let may_step = at_rest && !self.stopping && self.blocked.is_none();
+        if may_step && self.control.turning && self.map.target.is_some() {
+            return self.begin(Step::Turn);
+        }
+        if may_step && !self.is_recovering() && self.move_is_complete() {
+            // Who leaves must know first that nothing is on it any more, lest it be taken for the truth.
+            let known = shape::leavers(&self.sb).is_empty() || !self.has_moved();
+            return self.begin(if known { Step::Finish } else { Step::Plain });
         }
         let overdue = self.now >= self.last_commit + COMMIT_INTERVAL;
         if self.has_progress() && (self.need_commit || overdue || (idle && self.at_rest())) {
@@ -193,7 +216,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         if self.control.dirty {
             return self.begin(Step::Plain);
         }
-        if self.stopping && self.jobs_at_rest() {
+        if self.stopping && self.jobs_at_rest() && self.control.wiping.is_empty() {
             if self.sb.clean {
                 self.stopped = true;
                 self.emit(Intent::Stopped);
@@ -234,8 +257,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         assert_eq!(self.control.state, State::Idle);
         self.control.step = step;
         match step {
-            Step::Start | Step::Finish => {
-                // Keys of the range lock change their meaning: no write may hold an old one.
+            Step::Start | Step::Turn | Step::Finish => {
+                // Keys of the range lock, or the sets, change their meaning: no write may hold an old one.
                 self.map.hold = true;
                 self.emit(Intent::Publish);
                 self.drain_before();
@@ -346,8 +369,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 return;
             }
         }
-        let begins_or_ends = matches!(self.control.step, Step::Start | Step::Finish);
-        if begins_or_ends && !self.control.faults.is_empty() {
+        let changes_sets = matches!(self.control.step, Step::Start | Step::Turn | Step::Finish);
+        if changes_sets && !self.control.faults.is_empty() {
             // A write that failed may be at the source only; it is tried again before the target is
             // all there is. And what is to begin does not know of the fault.
             self.control.state = State::Idle;
@@ -355,6 +378,11 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             self.emit(Intent::Publish);
             return;
         }
+        self.write_superblock();
+    }
+
+    /// Has the superblock written as the step wants it, with what failed until now.
+    fn write_superblock(&mut self) {
         let faults = core::mem::take(&mut self.control.faults);
         let epoch = self.sb.epoch;
         for member in faults.iter() {
@@ -405,11 +433,18 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             }
             Step::Finish if self.sb.migration.is_some() => {
                 let synced = self.target_is_synced();
-                shape::finish_migration(&mut self.sb);
+                let leaving = shape::finish_migration(&mut self.sb);
+                self.control.left_behind = self.control.left_behind | leaving;
+                self.leaving = self.leaving | leaving;
                 if !synced {
                     let set = usize::from(self.sb.present_set());
                     self.sb.sets[set].resync = Logical::ZERO;
                 }
+            }
+            Step::Turn if self.control.turning => {
+                self.control.turning = false;
+                self.control.committing.turned = true;
+                shape::turn_migration(&mut self.sb);
             }
             // Clean only if all that was written is flushed.
             Step::Clean => self.sb.clean = !self.control.want_active && flushed,
@@ -420,7 +455,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             self.sb.clean = false;
             self.control.committing.active = true;
         }
-        let synced = self.target_is_synced();
+        let turned = self.control.committing.turned;
+        let synced = !turned && self.target_is_synced();
         if let Some(migration) = &mut self.sb.migration {
             migration.paused = self.paused;
             if self.map.target.is_some() && flushed {
@@ -434,6 +470,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 let way = self.cursor.way;
                 let cursor = match self.control.step {
                     Step::Retire => way.last(self.jobs[0].range),
+                    // What was copied since is still at the set that takes over.
+                    _ if turned => self.cursor.durable,
                     // A write that failed in the gap may be at the source only.
                     _ if !self.control.committing.faults.is_empty() => self.cursor.durable,
                     // What was copied after the flush began may not be durable; and a gap
@@ -485,7 +523,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 // The volume can't do without a member that takes no superblock.
                 return self.fail();
             }
-            return self.commit();
+            return self.write_superblock();
         }
         if !rest.is_empty() {
             self.control.state = State::Commit {
@@ -501,6 +539,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// The superblock that a migration would begin with was made before a member failed.
     fn cancel_start(&mut self) {
         if core::mem::take(&mut self.control.starting) {
+            self.control.turning = false;
             self.turn_away();
             self.blocked = Some(Text::from(
                 "the migration did not begin, because a member failed; replace it or leave it out, and write migrate again",
@@ -526,6 +565,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         self.sb.generation = generation;
         self.turn_away();
         self.control.step = Step::Plain;
+        self.control.turning = false;
         self.paused = false;
         let mut why = Text::new();
         let _ = core::fmt::Write::write_fmt(
@@ -601,11 +641,16 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 self.next = end;
                 self.stash = None;
             }
+            Step::Turn if done.turned => {
+                self.cursor = cursor_of(&self.sb);
+                self.next = self.cursor.copied;
+            }
             Step::Finish => {
                 self.cursor = Cursor::default();
                 self.paused = false;
+                self.control.turning = false;
             }
-            Step::Plain | Step::Members | Step::Clean => {
+            Step::Plain | Step::Members | Step::Turn | Step::Clean => {
                 if let Some(cursor) = done.cursor {
                     self.cursor.durable = cursor;
                 }
@@ -631,11 +676,6 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         if !settled.is_empty() || goes_on {
             self.retry_jobs();
         }
-        if !done.leaving.is_empty() {
-            self.emit(Intent::Dismiss {
-                members: done.leaving,
-            });
-        }
         if step == Step::Finish || (done.size != old_size && step != Step::Epoch) {
             self.emit(Intent::Resized { size: done.size });
         }
@@ -645,7 +685,11 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 self.control.signed.remove(member);
             }
         }
-        let reuse = had_target && (self.safe != self.cursor.durable || step == Step::Retire);
+        self.control.departing = done.leaving;
+        // Who read the gap where it was copied to has to leave before that is overwritten, and who
+        // reads at members that leave.
+        let moved = self.safe != self.cursor.durable || step == Step::Retire;
+        let reuse = had_target && (moved || done.turned || !done.leaving.is_empty());
         if (reuse || !self.unsigned().is_empty()) && !self.broken(Rule::I5) {
             self.control.state = State::DrainAfter;
             self.emit(Intent::Drain { who: Who::Control });
@@ -672,6 +716,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         self.control.state = State::Idle;
         self.safe = self.cursor.durable;
         self.need_commit = false;
+        let departing = core::mem::take(&mut self.control.departing);
+        self.dismiss(departing);
         if self.control.step == Step::Retire {
             self.emit(Intent::Unlock { job: 0 });
             self.jobs[0] = super::Job::default();
@@ -683,6 +729,20 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             self.control.state = State::Sign;
             self.emit(Intent::Sign { members });
         }
+    }
+
+    /// Lets go of members that no superblock knows any more.
+    fn dismiss(&mut self, members: MemberMask) {
+        if !members.is_empty() {
+            self.control.wiping = self.control.wiping | members;
+            self.emit(Intent::Dismiss { members });
+        }
+    }
+
+    pub(super) fn dismissed(&mut self, members: MemberMask) {
+        self.control.wiping = self.control.wiping & !members;
+        self.control.left_behind = self.control.left_behind & !members;
+        self.emit(Intent::Changed);
     }
 
     /// A request or a job failed at members: those that the volume can do
@@ -710,21 +770,24 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
     }
 
-    /// Whether the volume can do without these members too.
+    /// Whether the volume can do without these members too: nothing that it holds is lost, and a
+    /// migration can go on.
     pub(super) fn can_lose(&self, members: MemberMask) -> bool {
+        if (self.map.alive & members).is_empty() {
+            return true;
+        }
         let gone = self.control.faults | self.control.committing.faults | members;
-        let alive = self.map.alive & !gone;
-        let (at_source, moved) = match self.map.target {
-            Some(_) => (
-                self.cursor.at_source(self.end()),
-                self.cursor.moved(self.end()),
-            ),
-            None => (Range::new(Logical::ZERO, self.end()), Range::default()),
+        let (alive, end) = (self.map.alive & !gone, self.end());
+        let Some(target) = &self.map.target else {
+            return bears(&self.map.source, alive, Range::new(Logical::ZERO, end));
         };
-        let target = self.map.target.as_ref();
-        (self.map.alive & members).is_empty()
-            || (bears(&self.map.source, alive, at_source)
-                && target.is_none_or(|target| bears(target, alive, moved)))
+        let turns = self.control.step == Step::Turn && self.control.state != State::Idle;
+        let moved = self.cursor.moved(end);
+        // A set that is left before anything came to it may lose what it likes.
+        let reachable = target.survives(alive) || (turns && moved.is_empty());
+        bears(&self.map.source, alive, self.cursor.at_source(end))
+            && bears(target, alive, moved)
+            && reachable
     }
 
     /// Members failed that the volume can't do without: a migration stops, its
@@ -771,7 +834,10 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
 
     /// A step that was under way can't be: nothing of it is durable yet.
     fn abandon_step(&mut self) -> bool {
-        if matches!(self.control.step, Step::Start | Step::Finish | Step::Retire) {
+        if matches!(
+            self.control.step,
+            Step::Start | Step::Turn | Step::Finish | Step::Retire
+        ) {
             // Its members failed to flush: neither data at the target nor a head copied are safe.
             self.control.state = State::Idle;
             self.control.committing = Committing::default();

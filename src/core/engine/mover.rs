@@ -70,8 +70,17 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
 
     /// Starts what pieces it can.
     pub(super) fn pump_mover(&mut self) {
-        if self.map.target.is_none() || self.paused || self.blocked.is_some() || self.giving_up {
+        let Some(target) = &self.map.target else {
             return;
+        };
+        let held_up = self.paused || self.control.turning || self.giving_up;
+        if held_up || self.blocked.is_some() || self.mover_is_capped() {
+            return;
+        }
+        if !target.survives(self.map.alive) {
+            let missing = target.members() & !self.map.alive;
+            self.block(missing);
+            return self.emit(Intent::Changed);
         }
         if self.is_recovering() {
             // A rebuild goes first; it writes to the set that holds each sector, which does not
@@ -257,8 +266,11 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         let target = self.map.target.as_ref();
         let target_bears = target.map_or(0, |t| t.layout.max_missing());
         let copies = u32::from(self.map.source.layout.max_missing().min(target_bears)) + 1;
+        let all = self.map.flush_members();
+        // Those first that stay whichever way it ends.
+        let both = target.map_or(all, |t| t.members() & self.map.source.members() & all);
         let mut members = MemberMask::EMPTY;
-        for member in self.map.flush_members().iter() {
+        for member in both.iter().chain((all & !both).iter()) {
             if members.count() < copies {
                 members.insert(member);
             }

@@ -151,7 +151,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// Starts what pieces it can, and ends the pass when all is done and durable.
     pub(super) fn pump_scrub(&mut self) {
         if self.scrub.is_none() {
-            let busy = self.control.starting || self.need_commit || self.paused;
+            let steps = self.control.starting || self.control.turning;
+            let busy = steps || self.need_commit || self.paused;
             if self.jobs_idle() && !busy && !self.scrub_blocked {
                 self.scrub = self.due();
             }
@@ -164,7 +165,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
         while let Some(scrub) = self.scrub {
             // A migration that the user wants goes first of all that can be done again.
-            let ending = scrub.ending || scrub.failed || self.control.starting;
+            let steps = self.control.starting || self.control.turning;
+            let ending = scrub.ending || scrub.failed || steps;
             if ending || scrub.next >= scrub.end {
                 if self.scrub_jobs_idle() && (!scrub.has_progress()) {
                     self.scrub = None;

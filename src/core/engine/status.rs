@@ -7,7 +7,9 @@ use super::{Engine, JobState, ScrubKind};
 use crate::admit::{Cursor, Map};
 use crate::geometry::{Logical, Range, Sectors};
 use crate::ondisk::{next_slot, Superblock};
+use crate::refusal;
 use crate::rules::Rule;
+use crate::text::Refusal;
 
 /// The word in `sync_action`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -105,21 +107,56 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
 
     /// The word in `migrate_state`.
     pub fn migrate_state(&self) -> &'static str {
-        if self.is_starting() {
-            "running"
-        } else if self.map.target.is_none() {
-            "none"
-        } else if self.blocked.is_some() {
+        let began = self.map.target.is_some();
+        if !began && !self.is_starting() {
+            // One that is over lets go of members, or was taken back.
+            return match self.control.left_behind.is_empty() {
+                true => "none",
+                false => "running",
+            };
+        }
+        if began && self.blocked.is_some() {
             "blocked"
-        } else if self.paused
-            && self.jobs.iter().all(|j| j.state == JobState::Idle)
-            && !self.control.dirty
-            && self.cursor.copied == self.cursor.durable
-        {
+        } else if began && self.paused && self.is_at_rest() {
             "paused"
+        } else if self.sb.migration.is_some_and(|m| m.aborting) != self.control.turning {
+            "aborting"
         } else {
             "running"
         }
+    }
+
+    /// Nothing moves, and all that has moved is durable.
+    fn is_at_rest(&self) -> bool {
+        self.jobs.iter().all(|j| j.state == JobState::Idle)
+            && !self.control.dirty
+            && self.cursor.copied == self.cursor.durable
+    }
+
+    /// Whether the migration can turn round.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn may_turn(&self) -> Result<(), Refusal> {
+        if self.stopping || self.read_only || !self.control.alive() {
+            return Err(refusal!(
+                EBUSY,
+                "the volume is stopping, read-only or failed; assemble it writable first"
+            ));
+        }
+        if !self.is_migrating() {
+            return Err(refusal!(
+                ENODATA,
+                "no migration is running, so there is nothing to abort; migrate back instead"
+            ));
+        }
+        if self.control.is_finishing() {
+            return Err(refusal!(
+                EBUSY,
+                "the migration is at its last commit and can't be aborted any more; migrate back when migrate_state says none"
+            ));
+        }
+        Ok(())
     }
 
     /// Why the migration is blocked, or why the last one did not begin.

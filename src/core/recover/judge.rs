@@ -241,11 +241,17 @@ fn refuse_missing(
     Ok(())
 }
 
+/// Sets that hold some of the volume: one that a migration has not come to, or has left, may lack
+/// what it likes.
 fn used_sets(sb: &Superblock) -> impl Iterator<Item = &Set> {
     sb.sets
         .iter()
         .enumerate()
-        .filter(|(index, _)| sb.uses_set(*index as u8))
+        .filter(|(index, _)| {
+            sb.ranges
+                .iter()
+                .any(|range| usize::from(range.set) == *index)
+        })
         .map(|(_, set)| set)
 }
 

@@ -4,7 +4,9 @@
 use super::head::{head_coming_home, move_heads, put_back};
 use super::{slot_room, volume_of, whole_slot, NewMember};
 use crate::footprint::overwrites;
-use crate::geometry::{div, gcd, Logical, MemberId, Range, Sectors, SlotId, MAX_MEMBERS};
+use crate::geometry::{
+    div, gcd, Logical, MemberId, MemberMask, Range, Sectors, SlotId, MAX_MEMBERS,
+};
 use crate::layout::{Layout, Level};
 use crate::ondisk::{MapRange, Member, MemberState, Migration, RegionKind, Superblock, Uuid, UNIT};
 use crate::placement::{Extent, Set, MAX_EXTENTS};
@@ -256,14 +258,50 @@ pub fn needs_stash(source: &Set, target: &Set, volume: Sectors) -> bool {
         })
 }
 
-/// Makes the target the volume's only set; the volume grows to what it holds.
+/// Members that the volume's migration leaves behind.
+pub fn leavers(superblock: &Superblock) -> MemberMask {
+    superblock.migration.map_or(MemberMask::EMPTY, |migration| {
+        let [source, target] = [migration.source, migration.target]
+            .map(|set| superblock.sets[usize::from(set)].members());
+        source & !target
+    })
+}
+
+/// Turns the volume's migration round where its durable cursor is: it goes back the way it came,
+/// or, where it goes back already, forward again. The map stays the same.
+///
+/// # Panics
+/// Without a migration: a bug of the caller.
+pub fn turn_migration(superblock: &mut Superblock) {
+    let migration = superblock
+        .migration
+        .as_mut()
+        .expect("only a migration can be turned");
+    core::mem::swap(&mut migration.source, &mut migration.target);
+    migration.descending = !migration.descending;
+    migration.aborting = !migration.aborting;
+    // It was meant for the other way.
+    migration.sync_max = None;
+    let target = &mut superblock.sets[usize::from(migration.target)];
+    if !migration.descending {
+        // What lies behind the cursor was overwritten.
+        let held = migration.cursor.round_up(target.layout.stripe());
+        target.resync = target.resync.min(held);
+    }
+    superblock.map_from_cursor();
+}
+
+/// Makes the target the volume's only set, and takes those out of the table that are not on it
+/// and were on the source: it returns them. The volume grows to what the target holds, unless
+/// it came back to that.
 ///
 /// Copies and parity are true up to the end of the rows that were moved; what
 /// comes behind them is there at once and synced later (DESIGN I8).
 ///
 /// # Panics
 /// Without a migration: a bug of the caller.
-pub fn finish_migration(superblock: &mut Superblock) {
+pub fn finish_migration(superblock: &mut Superblock) -> MemberMask {
+    let leaving = leavers(superblock);
     let goes_home = head_coming_home(superblock).is_some();
     let migration = superblock
         .migration
@@ -280,9 +318,11 @@ pub fn finish_migration(superblock: &mut Superblock) {
     } else {
         Logical(layout.capacity().0)
     };
-    // An adopted volume may have a size that is no multiple of 4096 bytes; it never shrinks here.
-    superblock.volume_sectors =
-        volume_of(&layout, superblock.logical_block).max(superblock.volume_sectors);
+    if !migration.aborting {
+        // An adopted volume may have a size that is no multiple of 4096 bytes; it never shrinks here.
+        superblock.volume_sectors =
+            volume_of(&layout, superblock.logical_block).max(superblock.volume_sectors);
+    }
     superblock.sets.clear();
     superblock.sets.push(set);
     superblock.ranges.clear();
@@ -291,6 +331,10 @@ pub fn finish_migration(superblock: &mut Superblock) {
         end: Logical(superblock.volume_sectors.0),
         set: 0,
     });
+    for member in leaving.iter() {
+        superblock.members[usize::from(member.0)] = Member::default();
+    }
+    leaving
 }
 
 #[cfg(test)]

@@ -163,7 +163,7 @@ impl Chore {
                 failed: self.scrub(volume, (which, range, kind), members),
             },
             Task::Dismiss { members } => {
-                self.dismiss(members);
+                self.dismiss(volume, members);
                 Event::Dismissed { members }
             }
             Task::Flush { who, members } => Event::Flushed {

@@ -3,26 +3,32 @@
 
 use kernel::prelude::*;
 use restripe_core::geometry::{MemberMask, Sectors};
-use restripe_core::ondisk::{is_signature, superblock_places, SIGNATURE_SIZE, SUPERBLOCK_SIZE};
+use restripe_core::list::List;
+use restripe_core::ondisk::{
+    is_signature, next_slot, superblock_places, SIGNATURE_SIZE, SUPERBLOCK_SIZE,
+};
 
 use super::chore::Chore;
 use super::Worker;
 use crate::queue::Cutter;
 use crate::sys::block::{bio, Flags, Member};
-use crate::volume::KernelEngine;
+use crate::volume::{KernelEngine, Volume};
 
 impl Chore {
     /// Wipes the superblocks of these, and the signature of such that came in blank. One that does
     /// not answer stays as it is: it is known to be out of date by what is on the others.
-    pub(super) fn dismiss(&mut self, members: MemberMask) {
+    pub(super) fn dismiss(&mut self, volume: &Volume, members: MemberMask) {
+        let last = *volume.slots().lock();
         for id in members.iter() {
-            if let Some(member) = &self.devices[usize::from(id.0)].clone() {
-                self.wipe(member);
+            let row = usize::from(id.0);
+            if let Some(member) = &self.devices[row].clone() {
+                self.wipe(member, next_slot(last[row]));
             }
         }
     }
 
-    fn wipe(&mut self, member: &Member) {
+    /// The older superblock, in slot `older`, goes first: what it says would be believed alone.
+    fn wipe(&mut self, member: &Member, older: usize) {
         let outcome = bio::scope(|batch| {
             let mut cutter = Cutter::new(&mut self.bytes);
             if let Some(to) = cutter.take(0, SIGNATURE_SIZE) {
@@ -32,18 +38,24 @@ impl Chore {
         let signed = outcome.is_ok() && is_signature(&self.bytes.as_slice()[..SIGNATURE_SIZE]);
         self.bytes.as_mut_slice().fill(0);
         let zeroes = &self.bytes;
-        let outcome = bio::scope(|batch| {
-            let places = superblock_places(Sectors(member.sectors()));
-            for place in places.into_iter().flatten() {
-                let from = zeroes.slice(0..SUPERBLOCK_SIZE);
-                batch.write(member, place.0, from, Flags::SYNC, 0);
-            }
-            if signed {
-                batch.write(member, 0, zeroes.slice(0..SIGNATURE_SIZE), Flags::SYNC, 0);
-            }
-        });
-        let flushed = bio::scope(|batch| batch.flush(member, 0));
-        if !outcome.is_ok() || !flushed.is_ok() {
+        let Some(places) = superblock_places(Sectors(member.sectors())) else {
+            return;
+        };
+        let mut pieces: List<(u64, usize), 3> = List::new();
+        pieces.push((places[older].0, SUPERBLOCK_SIZE));
+        pieces.push((places[1 - older].0, SUPERBLOCK_SIZE));
+        if signed {
+            pieces.push((0, SIGNATURE_SIZE));
+        }
+        let mut is_wiped = true;
+        for (at, len) in &pieces {
+            let outcome = bio::scope(|batch| {
+                batch.write(member, *at, zeroes.slice(0..*len), Flags::SYNC, 0);
+            });
+            let flushed = bio::scope(|batch| batch.flush(member, 0));
+            is_wiped &= outcome.is_ok() && flushed.is_ok();
+        }
+        if !is_wiped {
             pr_warn!(
                 "{} left the volume and can't be written to: its superblock stays\n",
                 member.name()

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use restripe_core::engine::{Event, Intent, Who};
 use restripe_core::geometry::{MemberMask, Sectors};
-use restripe_core::ondisk::{SUPERBLOCK_SIZE, encode};
+use restripe_core::ondisk::{SUPERBLOCK_SECTORS, SUPERBLOCK_SIZE, encode};
 
 use crate::blobs::crc;
 use crate::io::{Group, Owner};
@@ -49,6 +49,7 @@ impl World {
             Intent::Commit { members } => self.commit(members),
             Intent::MoveHeads { members, back } => self.move_heads(members, back),
             Intent::Sign { members } => self.sign(members),
+            Intent::Dismiss { members } => self.wipe(members, true),
             Intent::Publish => self.publish(),
             Intent::Drain { who } => {
                 let waits: Vec<u64> = self
@@ -66,7 +67,6 @@ impl World {
             Intent::Settle { retry } => self.settle(retry),
             Intent::Ready => self.ready = true,
             Intent::Failed => self.failed = true,
-            Intent::Dismiss { members } => self.dismiss(members),
             Intent::Resized { size } => self.check_size(size),
             Intent::Changed => {}
             Intent::Stopped => self.stopped = true,
@@ -119,6 +119,18 @@ impl World {
             let slot = self.engine.next_slot(self.last_slot[usize::from(member.0)]);
             let at = self.scenario.slots(member.0)[slot];
             group.superblock(member, at, tags, slot);
+        }
+        self.begin(group);
+    }
+
+    /// Wipes the older superblocks of members that leave, or then the newer ones.
+    pub(crate) fn wipe(&mut self, members: MemberMask, older: bool) {
+        let mut group = Group::new(Owner::Dismiss(members, older));
+        for member in members.iter() {
+            let newest = self.last_slot[usize::from(member.0)].unwrap_or(0);
+            let slot = if older { 1 - newest } else { newest };
+            let blank = vec![0; SUPERBLOCK_SECTORS.0 as usize];
+            group.write(member, self.scenario.slots(member.0)[slot], blank, true);
         }
         self.begin(group);
     }

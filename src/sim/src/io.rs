@@ -19,6 +19,8 @@ pub enum Owner {
     Commit,
     Heads,
     Sign,
+    /// Superblocks of members that leave: all of them, and whether the newer ones are still there.
+    Dismiss(MemberMask, bool),
 }
 
 /// Transfers that are waited for together.
@@ -321,7 +323,9 @@ impl World {
                 Some(request) => (&mut request.data, &mut request.scratch),
                 None => return,
             },
-            Owner::Flush(_) | Owner::Commit | Owner::Sign => unreachable!("they read nothing"),
+            Owner::Flush(_) | Owner::Commit | Owner::Sign | Owner::Dismiss(..) => {
+                unreachable!("they read nothing")
+            }
         };
         match dest {
             Dest::Data(at) => data[at..at + tags.len()].copy_from_slice(tags),
@@ -337,6 +341,15 @@ impl World {
             Owner::Commit => self.tell(Event::Committed { failed }),
             Owner::Heads => self.heads_io_done(failed),
             Owner::Sign => self.tell(Event::Signed { failed }),
+            Owner::Dismiss(members, true) => self.wipe(members, false),
+            Owner::Dismiss(members, false) => {
+                for member in members.iter() {
+                    self.last_slot[usize::from(member.0)] = None;
+                }
+                self.wiped = self.wiped | members;
+                self.gone = self.gone | members;
+                self.tell(Event::Dismissed { members });
+            }
         }
     }
 }

@@ -42,6 +42,7 @@ fn runner(seed: u64) -> Runner {
         branch: 2,
         requests: rng.u32(0..40),
         faults: rng.u8(..4) == 0,
+        aborts: rng.u8(..2) == 0,
     };
     Runner::new(scenario, effort, rng.u64(..), Rules::default())
 }

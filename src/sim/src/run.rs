@@ -7,7 +7,7 @@ use std::rc::Rc;
 use fastrand::Rng;
 use restripe_core::engine::Event;
 use restripe_core::geometry::{Logical, MemberId, MemberMask, Offset, Range, Sectors, SlotId};
-use restripe_core::ondisk::{SUPERBLOCK_SIZE, encode};
+use restripe_core::ondisk::{SUPERBLOCK_SECTORS, SUPERBLOCK_SIZE, encode};
 use restripe_core::placement::Set;
 use restripe_core::rules::Rules;
 use restripe_core::shape::Change;
@@ -43,6 +43,8 @@ pub struct Effort {
     pub requests: u32,
     /// Members may fail.
     pub faults: bool,
+    /// Migrations are turned round now and then.
+    pub aborts: bool,
 }
 
 /// What a run did.
@@ -243,6 +245,7 @@ impl Runner {
                 present,
                 gone: MemberMask::EMPTY,
                 faulted: false,
+                turned: false,
             })
         });
         begun.and_then(|start| self.lives(start, 0, self.effort.crashes))
@@ -380,7 +383,7 @@ impl Runner {
     fn maybe_migrate(&mut self, world: &mut World, life: &Life) {
         let sb = world.engine.superblock();
         let due = self.scenario.target.is_some()
-            && sb.migration.is_none()
+            && world.engine.migrate_state() == "none"
             && sb.sets[0].extents == self.first.extents
             && sb.sets[0].layout == self.first.layout
             && !life.stopping
@@ -399,6 +402,9 @@ impl Runner {
         }
         if life.faults > 0 && self.rng.u8(..3) == 0 {
             return self.hurt(world, life);
+        }
+        if self.effort.aborts && self.rng.u8(..8) == 0 {
+            return world.abort();
         }
         match self.rng.u8(..12) {
             0..=3 => world.pass(self.rng.u64(..100)),
@@ -688,10 +694,29 @@ impl Runner {
                 set.resync.0, end.0
             ));
         }
-        if let Some(last) = self.last
-            && (set.layout != last.layout || set.extents != last.extents)
-        {
+        let is_at = |wanted: &Set| set.layout == wanted.layout && set.extents == wanted.extents;
+        let arrived = self.last.as_ref().is_none_or(is_at);
+        if !arrived && !(world.turned && is_at(&self.first)) {
             return Err("the volume is not where it was to be".into());
+        }
+        if self.scenario.target.is_some() {
+            self.check_left(world)?;
+        }
+        Ok(())
+    }
+
+    /// Who left holds no superblock.
+    fn check_left(&self, world: &World) -> Result<(), Failure> {
+        let members = world.engine.superblock().live();
+        for member in (world.wiped & !members).iter() {
+            let disk = &world.disks[usize::from(member.0)];
+            let blank = self.scenario.slots(member.0).iter().all(|at| {
+                let tags = disk.read(*at, SUPERBLOCK_SECTORS.0);
+                tags.iter().all(|tag| *tag == 0)
+            });
+            if !blank {
+                return Err(format!("member {} left and was not wiped", member.0));
+            }
         }
         Ok(())
     }
@@ -752,6 +777,7 @@ fn start(found: Found, images: Vec<Image>, world: &World, present: MemberMask) -
         present,
         gone: world.gone,
         faulted: world.faulted,
+        turned: world.turned,
     }
 }
 

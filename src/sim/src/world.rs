@@ -80,8 +80,12 @@ pub struct World {
     pub flaky: bool,
     /// Rebuilds that came to their end in this life.
     pub rebuilt: u64,
+    /// Members that left in this life, and were wiped.
+    pub wiped: MemberMask,
     /// A migration was asked for.
     pub migrating: bool,
+    /// One was turned round, in this life or before: it may end where it began.
+    pub turned: bool,
     /// Next version that a write writes.
     pub(crate) version: u32,
     pub now: u64,
@@ -107,6 +111,8 @@ pub struct Start {
     pub gone: MemberMask,
     /// Some member failed in an earlier life.
     pub faulted: bool,
+    /// A migration was turned round in an earlier life.
+    pub turned: bool,
 }
 
 impl World {
@@ -169,7 +175,9 @@ impl World {
             faulted: start.faulted,
             flaky: false,
             rebuilt: 0,
+            wiped: MemberMask::EMPTY,
             migrating: false,
+            turned: start.turned,
             version: start.version,
             now: 0,
             rng,
@@ -267,6 +275,8 @@ impl World {
                 self.disks[usize::from(member.0)].force(start, &blank);
             }
             self.last_slot[usize::from(member.0)] = None;
+            self.gone.remove(member);
+            self.wiped.remove(member);
         }
         self.log(|| "user migrates".to_string());
         self.dirty = true;
@@ -275,6 +285,13 @@ impl World {
         if !self.migrating && self.scenario.spares == 0 {
             self.fail("a migration was refused that may begin");
         }
+        self.collect_intents();
+    }
+
+    /// The user has the migration turn round, if there is one.
+    pub fn abort(&mut self) {
+        self.log(|| "user aborts".to_string());
+        self.turned |= self.engine.abort(self.now).is_ok();
         self.collect_intents();
     }
 
@@ -341,22 +358,6 @@ impl World {
             self.dirty = true;
         }
         self.collect_intents();
-    }
-
-    /// Members have left for good.
-    pub(crate) fn dismiss(&mut self, members: MemberMask) {
-        let blank = vec![0; restripe_core::ondisk::SUPERBLOCK_SECTORS.0 as usize];
-        for member in members.iter() {
-            self.gone.insert(member);
-            let disk = &mut self.disks[usize::from(member.0)];
-            if !disk.dead {
-                for start in self.scenario.slots(member.0) {
-                    disk.force(start, &blank);
-                }
-            }
-        }
-        self.tell(Event::Dismissed { members });
-        self.dirty = true;
     }
 
     /// The volume may be larger than it was.

@@ -17,6 +17,7 @@ const EFFORT: Effort = Effort {
     branch: 0,
     requests: 30,
     faults: false,
+    aborts: false,
 };
 
 /// What the first failure says, and how many runs passed before it.

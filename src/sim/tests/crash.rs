@@ -20,6 +20,7 @@ const EVERY_STEP: Effort = Effort {
     branch: 0,
     requests: 24,
     faults: false,
+    aborts: false,
 };
 
 /// A failure with the steps that led to it.
@@ -76,6 +77,20 @@ fn through_the_stash() {
 #[test]
 fn shrinking() {
     try_all("shrink", &small::shrinks(), EVERY_STEP, 3, 100_000);
+}
+
+/// Back, and forward again, at any moment.
+#[test]
+fn turning_round() {
+    let effort = Effort {
+        aborts: true,
+        ..EVERY_STEP
+    };
+    let mut all = small::growths();
+    all.extend(small::windows());
+    all.extend(small::heads());
+    all.extend(small::shrinks());
+    try_all("turning", &all, effort, 2, 100_000);
 }
 
 #[test]

@@ -19,17 +19,13 @@ pub(super) fn show_migrate_state(node: &Node, page: &mut Page<'_>) -> Result {
 
 pub(super) fn store_migrate_state(node: &Node, text: &[u8]) -> Result {
     node.answer(text, || {
-        let event = match command::migrate_state(text)? {
+        let wanted = command::migrate_state(text)?;
+        writable(node)?;
+        let event = match wanted {
             MigrateState::Pause => Event::Pause,
             MigrateState::Resume => Event::Resume,
-            MigrateState::Abort => {
-                return Err(refusal!(
-                    EOPNOTSUPP,
-                    "a migration can't be aborted by this version; write pause to stop it where it is"
-                ));
-            }
+            MigrateState::Abort => return node.volume.abort(),
         };
-        writable(node)?;
         migrating(node)?;
         node.volume.ask(event);
         Ok(())
