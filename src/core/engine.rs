@@ -28,14 +28,13 @@ use crate::rules::{Rule, Rules};
 use crate::shape::Change;
 use crate::text::{Refusal, Text};
 
+pub use crate::shape::PIECE;
 pub use control::{map_of, Step};
 pub use scrub::{Scrub, ScrubKind};
 pub use status::SyncAction;
 
 /// Pieces in flight at once, each with a buffer of its own.
 pub const JOBS: usize = 4;
-/// Data that a piece aims at; it is longer where one common row of source and target is (512 KiB).
-pub const PIECE: Sectors = Sectors(1024);
 /// Longest time between two commits of a moving cursor, in milliseconds (DESIGN I4).
 pub const COMMIT_INTERVAL: u64 = 10_000;
 

@@ -9,7 +9,9 @@ mod head;
 mod member;
 mod migration;
 mod plan;
+mod reach;
 mod resize;
+mod target;
 
 pub use create::{adopt, create, Wish as CreateWish};
 pub use examine::{write_examine, write_volume};
@@ -17,16 +19,16 @@ pub use head::{head_coming_home, heads_leaving, move_heads};
 pub use member::{change_for, check_change, is_placed, make_change, take_spares, Change};
 pub use migration::{
     begin_migration, common_row, finish_migration, leavers, needs_stash, turn_migration, way_of,
-    Wish as MigrationWish, MAX_ROW,
+    Wish as MigrationWish, MAX_ROW, PIECE,
 };
 pub use plan::write_plan;
+pub use reach::{reach, Reach};
 pub use resize::resize;
 
-use crate::geometry::{MemberId, Offset, Sectors, SlotId};
+use crate::geometry::{MemberId, Sectors, SlotId};
 use crate::layout::Layout;
-use crate::list::List;
 use crate::ondisk::{Geometry, Member, MemberState, Name, Serial, Uuid, UNIT};
-use crate::placement::{Extent, MAX_EXTENTS};
+use crate::placement::Extent;
 use crate::refusal;
 use crate::text::{Refusal, Text};
 
@@ -108,16 +110,4 @@ fn volume_of(layout: &Layout, logical_block: u32) -> Sectors {
 /// The least data area among `members`, and whose it is.
 fn smallest<'a>(members: &'a [NewMember<'a>]) -> Option<&'a NewMember<'a>> {
     members.iter().min_by_key(|m| m.geometry.data_len)
-}
-
-type Extents = List<Extent, MAX_EXTENTS>;
-
-/// Sum of the extents of `slot`.
-fn slot_room(extents: &Extents, slot: SlotId) -> Offset {
-    let sum = extents
-        .iter()
-        .filter(|extent| extent.slot == slot)
-        .map(|extent| extent.len.0)
-        .sum();
-    Offset(sum)
 }

@@ -2,7 +2,7 @@
 //! The values of words.
 
 use super::words::{Quoted, Words};
-use crate::geometry::{MemberId, Sectors, MAX_MEMBERS, MAX_SLOTS, SECTOR_SIZE};
+use crate::geometry::{MemberId, MemberMask, Sectors, MAX_MEMBERS, MAX_SLOTS, SECTOR_SIZE};
 use crate::layout::{Level, DEFAULT_CHUNK, MAX_CHUNK, MIN_CHUNK};
 use crate::list::List;
 use crate::ondisk::{Name, Uuid};
@@ -187,4 +187,16 @@ pub(super) fn member(key: &str, value: &str) -> Result<MemberId, Refusal> {
         ));
     }
     Ok(MemberId(number as u8))
+}
+
+/// Members by their numbers, with commas between them; none where there is nothing.
+pub(super) fn members(key: &str, value: &str) -> Result<MemberMask, Refusal> {
+    let mut members = MemberMask::EMPTY;
+    if value.is_empty() {
+        return Ok(members);
+    }
+    for number in value.split(',') {
+        members.insert(member(key, number)?);
+    }
+    Ok(members)
 }

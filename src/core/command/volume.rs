@@ -3,7 +3,7 @@
 
 use super::value::{self, Paths};
 use super::words::Words;
-use crate::geometry::{MemberId, Sectors};
+use crate::geometry::{MemberId, MemberMask, Sectors};
 use crate::layout::{Layout, Level};
 use crate::ondisk::Name;
 use crate::recover::AssembleOptions;
@@ -135,8 +135,10 @@ pub fn examine(line: &[u8]) -> Result<&str, Refusal> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Migrate<'a> {
     pub level: Level,
-    pub chunk: Sectors,
+    /// As it is, or the default, where none is said.
+    pub chunk: Option<Sectors>,
     pub add: Paths<'a>,
+    pub remove: MemberMask,
     pub dry_run: bool,
     pub force: bool,
 }
@@ -150,10 +152,11 @@ pub fn migrate(line: &[u8]) -> Result<Migrate<'_>, Refusal> {
         "level", "chunk", "copies", "add", "remove", "dry_run", "force",
     ];
     let words = Words::parse("migrate", &keys, line)?;
-    not_yet(&words, "remove", "is not in this version")?;
+    let chunk = words.get("chunk").map(|_| value::chunk(&words));
     Ok(Migrate {
         level: value::level(&words)?,
-        chunk: value::chunk(&words)?,
+        chunk: chunk.transpose()?,
+        remove: value::members("remove", words.get("remove").unwrap_or_default())?,
         add: match words.get("add") {
             Some(add) => value::paths("add", add)?,
             None => Paths::new(),

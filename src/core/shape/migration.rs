@@ -2,14 +2,13 @@
 //! The first and the last superblock of a migration.
 
 use super::head::{head_coming_home, move_heads, put_back};
-use super::{slot_room, volume_of, whole_slot, NewMember};
-use crate::footprint::overwrites;
-use crate::geometry::{
-    div, gcd, Logical, MemberId, MemberMask, Range, Sectors, SlotId, MAX_MEMBERS,
-};
+use super::reach::{reach, Reach};
+use super::target::{make_target, refuse_small};
+use super::{volume_of, NewMember};
+use crate::geometry::{div, gcd, Logical, MemberMask, Sectors};
 use crate::layout::{Layout, Level};
-use crate::ondisk::{MapRange, Member, MemberState, Migration, RegionKind, Superblock, Uuid, UNIT};
-use crate::placement::{Extent, Set, MAX_EXTENTS};
+use crate::ondisk::{MapRange, Member, Migration, RegionKind, Superblock, Uuid, UNIT};
+use crate::placement::Set;
 use crate::refusal;
 use crate::text::Refusal;
 use crate::way::Way;
@@ -17,6 +16,9 @@ use crate::way::Way;
 /// Longest common row of source and target that is moved: a piece of the mover's
 /// memory holds one (16 MiB).
 pub const MAX_ROW: Sectors = Sectors::from_bytes(16 << 20);
+/// Data that a piece of the mover aims at; it is longer where one common row of source and
+/// target is (512 KiB).
+pub const PIECE: Sectors = Sectors(1024);
 
 /// What a volume shall become.
 #[derive(Clone, Copy, Debug)]
@@ -24,9 +26,12 @@ pub struct Wish<'a> {
     /// Of the migration, made just now.
     pub uuid: Uuid,
     pub level: Level,
-    pub chunk: Sectors,
+    /// That of the present set, or the default, where none is said.
+    pub chunk: Option<Sectors>,
     /// Become the last slots, in this order.
     pub added: &'a [NewMember<'a>],
+    /// Leave the volume at the end.
+    pub removed: MemberMask,
 }
 
 /// Data sectors of the smallest piece that is whole rows of both: what cursors lie on.
@@ -57,16 +62,8 @@ pub fn begin_migration(
     let smallest = make_target(wish, from, into)?;
     let volume = now.volume_sectors;
     let layout = into.sets[to].layout;
-    if layout.capacity() < volume {
-        let needed = layout.used_below(Logical(volume.0));
-        return Err(refusal!(
-            ENOSPC,
-            "{} is too small: of every member {} bytes are needed and it has {}; use a larger one, or more members",
-            smallest,
-            Sectors(needed.0).bytes(),
-            layout.slot_len.bytes()
-        ));
-    }
+    let most = volume_of(&layout, now.logical_block);
+    refuse_small(&layout, volume, most, &smallest)?;
     check_row(into, from, to)?;
     let end = Logical(volume.0);
     let way = way_of(&into.sets[from], &into.sets[to], end);
@@ -95,28 +92,11 @@ fn may_begin(now: &Superblock, wish: &Wish<'_>) -> Result<usize, Refusal> {
         ));
     }
     let from = usize::from(now.present_set());
-    let level = now.sets[from].layout.level;
-    if level != Level::Linear || now.ranges.len() != 1 {
+    if now.ranges.len() != 1 {
         return Err(refusal!(
             EOPNOTSUPP,
-            "the volume is {} and only linear ones can be migrated by this version",
-            level.name()
+            "the volume lies on several sets and can't be migrated by this version"
         ));
-    }
-    if wish.level == Level::Linear {
-        return Err(refusal!(
-            EINVAL,
-            "the volume is linear already; give raid0, raid1 or raid5 as level="
-        ));
-    }
-    for (_, member) in now.rows() {
-        if member.state != MemberState::InSync {
-            return Err(refusal!(
-                EBUSY,
-                "a member is {}; let it be in_sync before migrating",
-                member.state.name()
-            ));
-        }
     }
     for member in wish.added {
         member.check_device()?;
@@ -133,85 +113,6 @@ fn may_begin(now: &Superblock, wish: &Wish<'_>) -> Result<usize, Refusal> {
     Ok(from)
 }
 
-/// Makes the last set of `into` the target, whose first slot is the source's, and
-/// puts its new members in the table; says what its smallest member is called.
-#[inline(never)]
-fn make_target<'a>(
-    wish: &Wish<'a>,
-    from: usize,
-    into: &mut Superblock,
-) -> Result<&'a str, Refusal> {
-    let room = slot_room(&into.sets[from].extents, SlotId(0));
-    let mut smallest = ("the present member", Sectors(room.0));
-    for member in wish.added {
-        if member.geometry.data_len < smallest.1 {
-            smallest = (member.name, member.geometry.data_len);
-        }
-    }
-    let slots = (wish.added.len() + 1).min(usize::from(u8::MAX)) as u8;
-    let layout = Layout::new(wish.level, wish.chunk, slots, smallest.1)?;
-    if layout.slot_len == Sectors::ZERO {
-        return Err(refusal!(
-            ENOSPC,
-            "{} has no room for one chunk; use a larger one",
-            smallest.0
-        ));
-    }
-    let to = into.sets.len() - 1;
-    into.sets[to].layout = layout;
-    let mut left = layout.slot_len;
-    for index in 0..into.sets[from].extents.len() {
-        let extent = into.sets[from].extents[index];
-        let len = extent.len.min(left);
-        if len > Sectors::ZERO {
-            add_extent(&mut into.sets[to], Extent { len, ..extent })?;
-        }
-        left = left - len;
-    }
-    for (index, member) in wish.added.iter().enumerate() {
-        if into.member_by_uuid(member.uuid).is_some() {
-            return Err(refusal!(
-                EEXIST,
-                "{} has the uuid of a member of the volume",
-                member.name
-            ));
-        }
-        let id = add_row(into, member)?;
-        let extent = whole_slot(index as u8 + 1, id, &member.geometry, layout.slot_len);
-        add_extent(&mut into.sets[to], extent)?;
-    }
-    Ok(smallest.0)
-}
-
-fn add_extent(set: &mut Set, extent: Extent) -> Result<(), Refusal> {
-    if set.extents.try_push(extent) {
-        return Ok(());
-    }
-    Err(refusal!(
-        ENOSPC,
-        "the slots would be in more than {} pieces; use fewer members",
-        MAX_EXTENTS
-    ))
-}
-
-/// Puts a new member in the first row that nobody has.
-fn add_row(into: &mut Superblock, member: &NewMember<'_>) -> Result<MemberId, Refusal> {
-    let free = into.members.iter().position(|row| !row.is_used());
-    let index = free.unwrap_or(into.members.len());
-    if index == MAX_MEMBERS {
-        return Err(refusal!(
-            ENOSPC,
-            "the volume has {} members, which is the most; remove some first",
-            MAX_MEMBERS
-        ));
-    }
-    if free.is_none() {
-        into.members.push(Member::default());
-    }
-    into.members[index] = member.row();
-    Ok(MemberId(index as u8))
-}
-
 /// Whether the least that can be moved at once fits the memory, and the stash where one is needed.
 #[inline(never)]
 fn check_row(into: &Superblock, from: usize, to: usize) -> Result<(), Refusal> {
@@ -220,7 +121,8 @@ fn check_row(into: &Superblock, from: usize, to: usize) -> Result<(), Refusal> {
     let stash_of = |member: &Member| member.region(RegionKind::Stash).map(|r| r.len - UNIT);
     let stashes = into.rows().filter_map(|(_, member)| stash_of(member));
     let stash = stashes.min().unwrap_or(Sectors::ZERO);
-    if row > MAX_ROW || (row > stash && needs_stash(source, target, into.volume_sectors)) {
+    let reach = reach(source, target, into.volume_sectors, longest_piece(row));
+    if row > MAX_ROW || (row > stash && reach != Reach::Free) {
         return Err(refusal!(
             ENOSPC,
             "{} bytes would have to be moved at once, where the memory takes {} and the stash {}; choose a smaller chunk or fewer members",
@@ -229,7 +131,21 @@ fn check_row(into: &Superblock, from: usize, to: usize) -> Result<(), Refusal> {
             stash.bytes()
         ));
     }
+    if let Reach::Never(at) = reach {
+        return Err(refusal!(
+            ENOSPC,
+            "at sector {} the new layout lies over more of the old one than the {} bytes that are moved at once, of {} in the stash; choose another level or chunk, or move to other disks with add= and remove=",
+            at.0,
+            longest_piece(row).bytes(),
+            stash.bytes()
+        ));
+    }
     Ok(())
+}
+
+/// The longest piece that is moved at once, where a common row has `row` sectors.
+fn longest_piece(row: Sectors) -> Sectors {
+    PIECE.max(row).round_down(row)
 }
 
 /// The way on which the target overwrites what the source does not need any more: from the
@@ -239,23 +155,10 @@ pub fn way_of(source: &Set, target: &Set, end: Logical) -> Way {
     Way::of(target.layout.used_below(end) > source.layout.used_below(end))
 }
 
-/// Whether some row of the target lies on what the source still needs even when
-/// all before it is done. Rows are freed faster than they are used from the
-/// first free one on, so only those before it are looked at.
+/// Whether some rows of the target have to go through the stash.
 pub fn needs_stash(source: &Set, target: &Set, volume: Sectors) -> bool {
     let row = common_row(&source.layout, &target.layout);
-    let end = Logical(volume.0);
-    let way = way_of(source, target, end);
-    // The lowest rows of both are nearest to each other, whichever way they are come to.
-    let first = Range::new(Logical::ZERO, Logical(row.0.min(end.0)));
-    let next = Range::new(first.end, Logical((first.end.0 + row.0).min(end.0)));
-    [first, next]
-        .into_iter()
-        .filter(|piece| !piece.is_empty())
-        .any(|piece| {
-            let live = way.between(way.first(piece), way.end(end));
-            overwrites(source, live, end, target, piece)
-        })
+    reach(source, target, volume, longest_piece(row)) != Reach::Free
 }
 
 /// Members that the volume's migration leaves behind.
@@ -340,8 +243,9 @@ pub fn finish_migration(superblock: &mut Superblock) -> MemberMask {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::Physical;
+    use crate::geometry::{MemberId, Physical, SlotId};
     use crate::ondisk::Region;
+    use crate::placement::Extent;
     use crate::text::Errno;
 
     /// Two striped sets on the same places of one member with a small stash.

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use restripe_core::command::*;
-use restripe_core::geometry::{Logical, MemberId, Sectors};
+use restripe_core::geometry::{Logical, MemberId, MemberMask, Sectors};
 use restripe_core::layout::Level;
 use restripe_core::ondisk::Uuid;
 use restripe_core::text::{Errno, Refusal};
@@ -200,7 +200,7 @@ fn assemble_lines() {
 fn migrate_lines() {
     let got =
         migrate(b"level=raid5 add=/dev/b,/dev/c chunk=65536 dry_run=1 force=1").expect("right");
-    assert_eq!((got.level, got.chunk), (Level::Raid5, Sectors(128)));
+    assert_eq!((got.level, got.chunk), (Level::Raid5, Some(Sectors(128))));
     assert_eq!(got.add[..], ["/dev/b", "/dev/c"]);
     assert!(got.dry_run && got.force);
     assert!(migrate(b"level=raid1")
@@ -213,10 +213,17 @@ fn migrate_lines() {
         Errno::EINVAL,
         &["twice"],
     );
+    let got = migrate(b"level=raid1 remove=1,3").expect("right");
+    assert_eq!((got.chunk, got.remove), (None, MemberMask(0b1010)));
     refused(
-        migrate(b"level=raid1 remove=1"),
-        Errno::EOPNOTSUPP,
-        &["remove="],
+        migrate(b"level=raid1 remove=1,x"),
+        Errno::EINVAL,
+        &["remove=\"x\""],
+    );
+    refused(
+        migrate(b"level=raid1 remove=32"),
+        Errno::EINVAL,
+        &["remove=32"],
     );
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Volumes and disks to test with.
 
-use restripe_core::geometry::{MemberId, Sectors};
+use restripe_core::geometry::{MemberId, MemberMask, Sectors};
 use restripe_core::layout::Level;
 use restripe_core::ondisk::{
     decode, encode, member_geometry, DecodeError, Geometry, Name, Serial, Superblock, Uuid,
@@ -79,8 +79,9 @@ pub fn migrating(level: Level, members: u8) -> Superblock {
     let wish = MigrationWish {
         uuid: uuid(200),
         level,
-        chunk: Sectors(128),
+        chunk: Some(Sectors(128)),
         added: &added,
+        removed: MemberMask::EMPTY,
     };
     let mut sb = Superblock::default();
     shape::begin_migration(&adopted(), &wish, &mut sb).expect("a migration that can be");

@@ -9,6 +9,7 @@
 mod command;
 mod common;
 mod ondisk;
+mod pairs;
 mod probe;
 mod recover;
 mod shape;

@@ -35,8 +35,9 @@ fn wish<'a>(level: Level, added: &'a [NewMember<'a>]) -> MigrationWish<'a> {
     MigrationWish {
         uuid: uuid(200),
         level,
-        chunk: Sectors(128),
+        chunk: Some(Sectors(128)),
         added,
+        removed: MemberMask::EMPTY,
     }
 }
 
@@ -328,12 +329,12 @@ fn migrations_that_cannot_be_are_refused() {
         &["at least 2"],
     );
     refused(
-        begin(&wish(Level::Linear, &one)),
+        begin(&wish(Level::Linear, &[])),
         Errno::EINVAL,
-        &["linear already"],
+        &["linear on these members already"],
     );
     let chunk = MigrationWish {
-        chunk: Sectors(3),
+        chunk: Some(Sectors(3)),
         ..wish(Level::Raid0, &one)
     };
     refused(begin(&chunk), Errno::EINVAL, &["1536"]);
@@ -377,17 +378,48 @@ fn migrations_that_cannot_be_are_refused() {
         Errno::EBUSY,
         &["running already"],
     );
+    let stranger = MigrationWish {
+        removed: MemberMask::of(MemberId(3)),
+        ..wish(Level::Raid1, &one)
+    };
+    refused(begin(&stranger), Errno::EINVAL, &["remove=3", "member 3"]);
+    let mut mirror = created(Level::Raid1, 2, true);
+    mirror.members[1].state = MemberState::Rebuilding;
     refused(
-        migrate(&created(Level::Raid1, 2, true), &wish(Level::Raid5, &one)),
-        Errno::EOPNOTSUPP,
-        &["raid1", "linear"],
-    );
-    let mut failed = old.clone();
-    failed.members[0].state = MemberState::Suspect;
-    refused(
-        migrate(&failed, &wish(Level::Raid1, &one)),
+        migrate(&mirror, &wish(Level::Raid5, &one)),
         Errno::EBUSY,
-        &["suspect"],
+        &["member 1", "being rebuilt"],
+    );
+    // A member that failed can be kept only where it can be done without.
+    mirror.members[1].state = MemberState::Faulty;
+    refused(
+        migrate(&mirror, &wish(Level::Raid0, &[])),
+        Errno::EBUSY,
+        &["member 1 is faulty", "remove=1"],
+    );
+    let three = [blank(3, mib(64))];
+    assert!(migrate(&mirror, &wish(Level::Raid5, &three)).is_ok());
+    // More than the new members hold: the size has to be reduced before.
+    let wide = created(Level::Raid0, 3, true);
+    let fewer = MigrationWish {
+        removed: MemberMask::of(MemberId(2)),
+        ..wish(Level::Raid0, &[])
+    };
+    refused(
+        migrate(&wide, &fewer),
+        Errno::ENOSPC,
+        &[
+            "reduce size",
+            &mib(183).bytes().to_string(),
+            &mib(122).bytes().to_string(),
+        ],
+    );
+    // End to end, the second disk's data would have to move all at once.
+    let concat = created(Level::Linear, 2, true);
+    refused(
+        migrate(&concat, &wish(Level::Raid0, &[])),
+        Errno::ENOSPC,
+        &["lies over more of the old one", "add= and remove="],
     );
 }
 
@@ -398,7 +430,7 @@ fn one_disk_to_raid_needs_no_stash_at_any_width() {
             for chunk in [8, 128, 2048] {
                 let added: Vec<_> = (1..members).map(|n| blank(n, mib(64))).collect();
                 let wish = MigrationWish {
-                    chunk: Sectors(chunk),
+                    chunk: Some(Sectors(chunk)),
                     ..wish(level, &added)
                 };
                 let sb = migrate(&adopted(), &wish).expect("fits");

@@ -81,6 +81,7 @@ fn migrate(node: &Node, line: &[u8]) -> Result<KVec<u8>, Refusal> {
         level: command.level,
         chunk: command.chunk,
         added: &members,
+        removed: command.remove,
     };
     let mut next = new_superblock()?;
     begin_migration(&now, &wish, &mut next)?;
