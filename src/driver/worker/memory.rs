@@ -6,6 +6,7 @@ use kernel::prelude::*;
 use kernel::sync::{Arc, UniqueArc};
 use restripe_core::engine::{JOBS, PIECE};
 use restripe_core::geometry::{div_up, Sectors};
+use restripe_core::layout::Layout;
 use restripe_core::ondisk::Superblock;
 use restripe_core::shape::common_row;
 
@@ -54,10 +55,15 @@ impl JobMemory {
             let piece = PIECE.max(row).round_up(row);
             let window = Window::new(piece.bytes() as usize)?;
             memory.data = Some(Data::Own(UniqueArc::new(window, GFP_KERNEL)?));
-            let rows = div_up(piece.0, target.stripe().0);
-            let parity = Sectors(rows * target.chunk.0).bytes() as usize;
-            for _ in 0..target.parities() {
-                memory.parity.push(Window::new(parity)?, GFP_KERNEL)?;
+            // Either may come to be the target: a migration can turn round.
+            let parity = |layout: &Layout| {
+                let rows = div_up(piece.0, layout.stripe().0);
+                Sectors(rows * layout.chunk.0).bytes() as usize
+            };
+            let most = [source, target].into_iter().filter(|l| l.parities() > 0);
+            let most = most.map(parity).max().unwrap_or(0);
+            for _ in 0..source.parities().max(target.parities()) {
+                memory.parity.push(Window::new(most)?, GFP_KERNEL)?;
             }
         }
         Ok(memory)
@@ -92,6 +98,15 @@ impl JobMemory {
             Data::Shared(window) => window,
         };
         Some((data, &mut self.parity))
+    }
+
+    /// The piece, to write to, and the scratch.
+    pub(crate) fn piece_and_scratch(&mut self) -> Option<(&mut Window, &mut Buffer)> {
+        self.data_mut()?;
+        match (&mut self.data, &mut self.scratch) {
+            (Some(Data::Own(data)), Some(scratch)) => Some((data, scratch)),
+            _ => None,
+        }
     }
 
     /// From now on readers have the piece too.

@@ -7,12 +7,12 @@ use restripe_core::geometry::{
 };
 use restripe_core::ondisk::{StashHeader, Uuid, STASH_HEADER_SIZE};
 use restripe_core::placement::{Place, Set};
-use restripe_core::stripe::{self, plan_row_into, Buf, Read};
+use restripe_core::stripe::{self, plan_rebuild_into, plan_row_into, Buf, Payload, Read};
 
 use super::chore::Chore;
 use super::commit::failed_members;
 use super::intents::{bytes, stash_data};
-use crate::queue::Cutter;
+use crate::queue::{send_reads, Cutter, KernelParity};
 use crate::sys::block::bio;
 use crate::sys::block::{Flags, Status};
 use crate::sys::mem::MAX_BUFFER;
@@ -22,12 +22,22 @@ use crate::volume::{Members, Window};
 /// Sectors of a buffer of a window.
 const BUFFER: Sectors = Sectors::from_bytes(MAX_BUFFER as u64);
 
-/// Reads `range` to `data` by what `place` says of each run: where it is, and how long.
+/// Where a run of a piece comes from.
+enum From {
+    /// A place; the run is as long as that.
+    Place(Place),
+    /// So many sectors come from somewhere else, later.
+    Later(Sectors),
+    /// So many sectors were on this member and are nowhere any more.
+    Lost(MemberId, Sectors),
+}
+
+/// Reads `range` to `data` by what `from` says of each run.
 fn read(
     data: &mut Window,
     range: Range,
     devices: &Members,
-    place: impl Fn(Logical, Sectors) -> Result<Place, (MemberId, Sectors)>,
+    from: impl Fn(Logical, Sectors) -> From,
 ) -> MemberMask {
     let outcome = bio::scope(|batch| {
         let mut first = data.start;
@@ -36,9 +46,13 @@ fn read(
             let mut cutter = Cutter::new(buffer);
             let mut x = first.max(range.start);
             while x < end {
-                let (id, run, at) = match place(x, end - x) {
-                    Ok(place) => (place.member, place.run, Some(place.at)),
-                    Err((id, run)) => (id, run, None),
+                let (id, run, at) = match from(x, end - x) {
+                    From::Place(place) => (place.member, place.run, Some(place.at)),
+                    From::Lost(id, run) => (id, run, None),
+                    From::Later(run) => {
+                        x += run;
+                        continue;
+                    }
                 };
                 let device = Chore::device(devices, id);
                 let to = cutter.take(bytes(x - first), bytes(run));
@@ -54,8 +68,22 @@ fn read(
     failed_members(&outcome)
 }
 
+/// A run of a piece, for the arithmetic that fills it.
+struct PieceData<'a>(&'a mut [u8]);
+
+impl Payload for PieceData<'_> {
+    fn copy_to(&self, from: usize, to: &mut [u8]) {
+        to.copy_from_slice(&self.0[from..from + to.len()]);
+    }
+
+    fn copy_from(&mut self, to: usize, from: &[u8]) {
+        self.0[to..to + from.len()].copy_from_slice(from);
+    }
+}
+
 impl Chore {
-    /// Fills the piece from the source, with zeroes behind the volume's end.
+    /// Fills the piece from the source, with zeroes behind the volume's end. Its range is locked,
+    /// so that the rows of which something has to be rebuilt stay as they are.
     pub(super) fn load(&mut self, range: Range) -> MemberMask {
         let (source, alive) = (&self.map.source, self.map.alive);
         let Some(data) = self.memory.data_mut() else {
@@ -64,15 +92,53 @@ impl Chore {
         data.start = range.start;
         let failed = read(data, range, &self.devices, |x, len| {
             match stripe::read(source, alive, x, len) {
-                Read::Direct(place) => Ok(place),
-                Read::Rebuild(run) | Read::Lost(run) => {
+                Read::Direct(place) => From::Place(place),
+                Read::Rebuild(run) => From::Later(run),
+                Read::Lost(run) => {
                     let spot = source.layout.locate(x);
-                    Err((source.member(spot.slot, spot.offset), run))
+                    From::Lost(source.member(spot.slot, spot.offset), run)
                 }
             }
         });
         pad(data, range, self.map.target.as_ref());
-        failed
+        if failed.is_empty() {
+            self.load_rest(range)
+        } else {
+            failed
+        }
+    }
+
+    /// Rebuilds what of the piece was on members that are missing, run by run.
+    fn load_rest(&mut self, range: Range) -> MemberMask {
+        let (source, alive) = (&self.map.source, self.map.alive);
+        if source.missing(alive) == 0 {
+            return MemberMask::EMPTY;
+        }
+        let (devices, plan) = (&self.devices, &mut *self.plan);
+        let Some((data, scratch)) = self.memory.piece_and_scratch() else {
+            return source.members();
+        };
+        let mut x = range.start;
+        while x < range.end {
+            x += match stripe::read(source, alive, x, data.run(x, range.end - x)) {
+                Read::Direct(place) => place.run,
+                Read::Lost(run) => run,
+                Read::Rebuild(run) => {
+                    plan_rebuild_into(source, alive, x, run, Sectors::ZERO, plan);
+                    let outcome = bio::scope(|batch| {
+                        let mut cutter = Cutter::new(scratch);
+                        send_reads(plan, 0, &mut cutter, |id| Chore::device(devices, id), batch);
+                    });
+                    if !outcome.is_ok() {
+                        return failed_members(&outcome);
+                    }
+                    let mut to = PieceData(data.bytes_mut(x, run));
+                    stripe::calculate(plan, scratch.as_mut_slice(), &mut to, &KernelParity);
+                    run
+                }
+            };
+        }
+        MemberMask::EMPTY
     }
 
     /// Fills the piece from the first stash whose data are whole.
@@ -86,7 +152,7 @@ impl Chore {
             data.start = header.range.start;
             let at = stash_data(*stash);
             let failed = read(data, header.range, &self.devices, |x, len| {
-                Ok(Place {
+                From::Place(Place {
                     member: *id,
                     at: at + (x - header.range.start),
                     run: len,
@@ -226,7 +292,8 @@ impl Chore {
             }
             make_parity(
                 &lanes[..usize::from(data_lanes)],
-                parity,
+                // There may be one more, for the other way.
+                &mut parity[..usize::from(layout.parities())],
                 parity_at(row),
                 chunk,
             );
