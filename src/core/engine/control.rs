@@ -244,7 +244,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             || self.paused
             || self.blocked.is_some()
             || self.scrub_is_done()
-            || (self.scrub.is_none() && self.is_recovering())
+            || (self.is_recovering() && self.scrub.is_none_or(|scrub| self.is_capped(&scrub)))
             || self.mover_is_capped()
     }
 
@@ -770,24 +770,24 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
     }
 
-    /// Whether the volume can do without these members too: nothing that it holds is lost, and a
-    /// migration can go on.
+    /// Members that are alive and will be when all is durable that is known of faults.
+    pub(super) fn alive_soon(&self) -> MemberMask {
+        self.map.alive & !self.control.faults & !self.control.committing.faults
+    }
+
+    /// Whether the volume can do without these members too: nothing that it holds is lost. A set
+    /// that holds nothing may lose what it likes; a migration to it waits until it is replaced.
     pub(super) fn can_lose(&self, members: MemberMask) -> bool {
         if (self.map.alive & members).is_empty() {
             return true;
         }
-        let gone = self.control.faults | self.control.committing.faults | members;
-        let (alive, end) = (self.map.alive & !gone, self.end());
+        let (alive, end) = (self.alive_soon() & !members, self.end());
         let Some(target) = &self.map.target else {
             return bears(&self.map.source, alive, Range::new(Logical::ZERO, end));
         };
-        let turns = self.control.step == Step::Turn && self.control.state != State::Idle;
-        let moved = self.cursor.moved(end);
-        // A set that is left before anything came to it may lose what it likes.
-        let reachable = target.survives(alive) || (turns && moved.is_empty());
-        bears(&self.map.source, alive, self.cursor.at_source(end))
-            && bears(target, alive, moved)
-            && reachable
+        // What is being rewritten is as good as moved.
+        let moved = self.cursor.window.unwrap_or(self.cursor.moved(end));
+        bears(&self.map.source, alive, self.cursor.at_source(end)) && bears(target, alive, moved)
     }
 
     /// Members failed that the volume can't do without: a migration stops, its

@@ -87,6 +87,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             // change under it.
             return;
         }
+        if self.target_is_lost() {
+            return self.block_for_target();
+        }
         // A window is alone; so is the step that ends it.
         while self.window_job().is_none() && !self.need_commit && !self.mover_is_capped() {
             if self.pace.wait_until(self.now).is_some() {
@@ -123,9 +126,28 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         target.is_some_and(|t| t.layout.level.has_parity() && t.missing(self.map.alive) > 0)
     }
 
+    /// Members are gone that the target can't do without. It holds nothing yet, or they would be
+    /// counted among those that fail and can't be done without.
+    pub(super) fn target_is_lost(&self) -> bool {
+        let (target, alive) = (self.map.target.as_ref(), self.alive_soon());
+        target.is_some_and(|target| !target.survives(alive))
+    }
+
+    /// The migration waits for other members in the place of those.
+    fn block_for_target(&mut self) {
+        let mut why = Text::new();
+        let target = self.map.target.map_or(MemberMask::EMPTY, |t| t.members());
+        for member in (target & !self.alive_soon()).iter() {
+            let _ = write!(why, "member {} is faulty; ", member.0);
+        }
+        let _ = write!(why, "the new layout can't do without it: replace it");
+        self.blocked = Some(why);
+        self.emit(Intent::Changed);
+    }
+
     /// The source takes over what a target that has lost a member holds in the gap (I3).
     pub(super) fn close_gap(&mut self) {
-        if self.has_no_gap() && self.window_job().is_none() {
+        if (self.has_no_gap() || self.target_is_lost()) && self.window_job().is_none() {
             self.cursor.copied = self.cursor.durable;
             for job in 0..self.jobs.len() as u8 {
                 let super::Job { kind, state, .. } = *self.job(job);
@@ -256,6 +278,12 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     }
 
     pub(super) fn store(&mut self, job: u8) {
+        if self.target_is_lost() {
+            // What it stored there would count, and be lost.
+            self.job(job).state = JobState::Failed;
+            self.block_for_target();
+            return self.end_failed_jobs();
+        }
         let range = self.job(job).range;
         self.job(job).state = JobState::Storing;
         self.emit(Intent::Store { job, range });
@@ -337,6 +365,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 self.restash = false;
                 self.store(job);
             }
+            JobState::StashHeaderFlush if self.target_is_lost() => self.store(job),
             JobState::StashHeaderFlush => {
                 // From now on the stash is the truth: reads leave the source before it is overwritten.
                 self.job(job).state = JobState::WindowDrain;
@@ -378,6 +407,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             self.job(job).state = JobState::Failed;
             self.note_faults(failed);
             return;
+        }
+        if self.target_is_lost() {
+            return self.store(job);
         }
         if self.job(job).kind.is_alone() {
             self.job(job).state = JobState::Retiring;

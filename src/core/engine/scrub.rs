@@ -223,7 +223,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     }
 
     /// A rebuild stops at the sector that the user said.
-    fn is_capped(&self, scrub: &Scrub) -> bool {
+    pub(super) fn is_capped(&self, scrub: &Scrub) -> bool {
         let capped = self.sync_max.is_some_and(|at| scrub.next >= at);
         capped && scrub.kind == ScrubKind::Recover
     }

@@ -214,7 +214,7 @@ fn refuse_missing(
         return Ok(());
     };
     let row = &sb.members[usize::from(first.0)];
-    for set in used_sets(sb) {
+    for set in used_sets(sb).filter(|set| held_end(sb, set) > Logical::ZERO) {
         if !set.survives(alive) {
             return Err(refusal!(
                 ENODEV,

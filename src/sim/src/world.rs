@@ -74,6 +74,8 @@ pub struct World {
     pub loose: Oracle,
     /// Disks that were members and are none any more.
     pub gone: MemberMask,
+    /// Members that the user had fail in this life.
+    given_up: MemberMask,
     /// Some member failed, in this life or before.
     pub faulted: bool,
     /// Some member failed that may not be done without.
@@ -172,6 +174,7 @@ impl World {
             strict: start.strict,
             loose: start.loose,
             gone: start.gone,
+            given_up: MemberMask::EMPTY,
             faulted: start.faulted,
             flaky: false,
             rebuilt: 0,
@@ -313,14 +316,21 @@ impl World {
             set.survives(alive) && (!set.layout.level.is_redundant() || set.resync >= end)
         };
         let known = |m: &MemberId| !map.kept().has(*m);
-        let settled = self.dead().iter().all(|m| known(&m));
+        let settled = (self.dead() | self.given_up).iter().all(|m| known(&m));
         let in_use = map.alive.has(MemberId(member)) || map.rebuilding.has(MemberId(member));
         settled
             && in_use
             && !self.flaky
             && !self.migrating
             && bears(&map.source)
-            && map.target.as_ref().is_none_or(bears)
+            && (self.holds_nothing() || map.target.as_ref().is_none_or(bears))
+    }
+
+    /// Nothing has come to the target yet.
+    fn holds_nothing(&self) -> bool {
+        let (map, cursor) = (&self.view.map, self.view.cursor.get());
+        let idle = map.target.is_some() && cursor.window.is_none();
+        idle && cursor.moved(Logical(map.size.0)).is_empty()
     }
 
     /// Disks that don't answer.
@@ -355,6 +365,7 @@ impl World {
         self.log(|| format!("user fails member {member}"));
         if self.engine.fail_member(self.now, MemberId(member)).is_ok() {
             self.faulted = true;
+            self.given_up.insert(MemberId(member));
             self.dirty = true;
         }
         self.collect_intents();

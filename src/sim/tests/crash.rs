@@ -133,5 +133,5 @@ fn members_fail() {
     all.extend(small::shrinks());
     all.extend(small::at_rest());
     all.extend(small::heads());
-    try_all("faults", &all, effort, 12, 10_000);
+    try_all("faults", &all, effort, 20, 10_000);
 }
