@@ -24,6 +24,7 @@ pub mod layout;
 
 pub mod placement;
 
+pub mod mend;
 pub mod ondisk;
 pub mod probe;
 

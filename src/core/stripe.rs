@@ -13,7 +13,7 @@ mod scrub;
 mod write;
 
 pub use read::{plan_rebuild, plan_rebuild_into, read, Read};
-pub use recover::{recover_mirror_into, recover_parity_into, recover_run, Recover};
+pub use recover::{recover_into, recover_span, Recover};
 pub use row::{plan_row, plan_row_into};
 pub use scrub::{
     copy_run, difference_lanes, mirror_plan, mirror_plan_into, parity_plan, parity_plan_into,

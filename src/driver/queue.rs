@@ -7,6 +7,7 @@
 //! ([`slow`]). Whoever waits holds no map, so that a new one can always be published and drained.
 
 mod flush;
+mod mend;
 mod parity;
 mod plain;
 mod read;
@@ -52,6 +53,8 @@ enum Stage {
     Flush,
     /// Reads of a round of parity pieces; then its arithmetic.
     ParityReads,
+    /// What could not be read for it is written anew, by a worker.
+    ParityMend,
     ParityWrites,
     /// It failed at members, and the engine has to know.
     Faulted,
@@ -107,9 +110,11 @@ impl Operations for Queue {
             Stage::ParityReads => parity::reads_done(rq, outcome),
             Stage::ParityWrites => parity::writes_done(rq, outcome),
             // These do their I/O by themselves.
-            Stage::Admit | Stage::Faulted | Stage::SlowRead | Stage::SlowWrite => {
-                finish(rq, Status::IOERR)
-            }
+            Stage::Admit
+            | Stage::Faulted
+            | Stage::ParityMend
+            | Stage::SlowRead
+            | Stage::SlowWrite => finish(rq, Status::IOERR),
         }
     }
 
@@ -120,6 +125,7 @@ impl Operations for Queue {
             Stage::SlowRead => slow::read(&volume, rq),
             Stage::SlowWrite => slow::write(&volume, rq),
             Stage::ParityReads => parity::calculate(&volume, rq),
+            Stage::ParityMend => parity::mend(&volume, rq),
             Stage::ParityWrites => parity::round(&volume, rq),
             _ => admit(&volume, rq),
         }

@@ -406,8 +406,15 @@ impl Volume {
         self.window.lock().clone()
     }
 
-    pub(crate) fn count_read_error(&self, id: MemberId) {
-        self.errors[usize::from(id.0)].reads.fetch_add(1, Relaxed);
+    /// Says how many it is.
+    pub(crate) fn count_read_error(&self, id: MemberId) -> u64 {
+        self.errors[usize::from(id.0)].reads.fetch_add(1, Relaxed) + 1
+    }
+
+    /// The same for several; of the worst of them.
+    pub(crate) fn count_read_errors(&self, members: MemberMask) -> u64 {
+        let counts = members.iter().map(|id| self.count_read_error(id));
+        counts.max().unwrap_or(0)
     }
 
     pub(crate) fn count_write_error(&self, id: MemberId) {

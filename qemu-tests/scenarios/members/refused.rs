@@ -26,7 +26,8 @@ pub fn check(vm: &Vm) -> Result<()> {
         ensure!(refusal.errno == errno && says, "`{line}`: {refusal}");
         Ok(())
     };
-    line("", EINVAL, &["exactly one"])?;
+    line("", EINVAL, &["empty"])?;
+    line("force=1", EINVAL, &["exactly one"])?;
     line("add=/dev/vdd remove=1", EINVAL, &["exactly one"])?;
     line("shrink=1", EINVAL, &["shrink"])?;
     line("fail=x", EINVAL, &["fail"])?;

@@ -2,8 +2,8 @@
 //! Writes what members that lack it are to hold, from what is left of the set: the
 //! rebuild of a member that came in, and the mending of one that can't be read somewhere.
 
-use super::{push, slot_alive, Buf, Calc, Plan, BAND};
-use crate::geometry::{div, rem, Logical, MemberMask, Offset, Sectors, SlotId, MAX_SLOTS};
+use super::{copy_run, push, slot_alive, Buf, Calc, Plan, BAND};
+use crate::geometry::{div, rem, Logical, MemberMask, Offset, Range, Sectors, SlotId, MAX_SLOTS};
 use crate::layout::Layout;
 use crate::list::List;
 use crate::placement::Set;
@@ -19,17 +19,68 @@ pub enum Recover {
     Lost,
 }
 
+/// What is to be gone over for `range`, step by step: offsets of slots where there is parity,
+/// else sectors of the volume. No more than a request of that range has locked, or `whole` rows.
+pub fn recover_span(set: &Set, range: Range, whole: bool) -> (u64, u64) {
+    let layout = &set.layout;
+    if !layout.level.has_parity() {
+        // Copies have whole rows too: what lies behind the volume's end was zeroed in all.
+        let end = match whole {
+            true => range.end.round_up(layout.stripe()),
+            false => range.end,
+        };
+        return (range.start.0, end.0);
+    }
+    let first = layout.locate(range.start);
+    if !whole && range.len() <= first.run {
+        return (first.offset.0, first.offset.0 + range.len().0);
+    }
+    (
+        layout.row_offset(range.start).0,
+        layout.used_below(range.end).0,
+    )
+}
+
+/// The step from `at` on of a span that ends at `end`: fills `plan` to write what `onto` is to
+/// hold, and says how long it is. `onto` and `alive` have no member in common.
+pub fn recover_into(
+    set: &Set,
+    members: (MemberMask, MemberMask),
+    at: u64,
+    end: u64,
+    plan: &mut Plan,
+) -> (Sectors, Recover) {
+    let (layout, most) = (&set.layout, BAND.min(Sectors(end - at)));
+    if !layout.level.is_redundant() {
+        return (most, Recover::Nothing);
+    }
+    if layout.level.has_parity() {
+        let in_band = Sectors(BAND.0 - rem(at, BAND.0));
+        let in_chunk = Sectors(layout.chunk.0 - rem(at, layout.chunk.0));
+        let len = recover_run(set, Offset(at), most.min(in_band).min(in_chunk));
+        return (
+            len,
+            recover_parity_into(set, members, Offset(at), len, plan),
+        );
+    }
+    let len = copy_run(set, Logical(at), most);
+    (
+        len,
+        recover_mirror_into(set, members, Logical(at), len, plan),
+    )
+}
+
 /// Sectors from `offset` on, at most `len`, that lie in one place of every slot; where
 /// there are copies, ask [`copy_run`](super::copy_run).
-pub fn recover_run(set: &Set, offset: Offset, len: Sectors) -> Sectors {
+fn recover_run(set: &Set, offset: Offset, len: Sectors) -> Sectors {
     let runs = (0..set.layout.slots).map(|slot| set.place(SlotId(slot), offset).run);
     runs.fold(len, Sectors::min)
 }
 
 /// Of a parity set: fills `plan` to write the slots of `onto` from the others, for `len`
 /// sectors (at most [`BAND`], within one row, see [`recover_run`]) from `offset` of every
-/// slot. `onto` and `alive` have no member in common.
-pub fn recover_parity_into(
+/// slot.
+fn recover_parity_into(
     set: &Set,
     (alive, onto): (MemberMask, MemberMask),
     offset: Offset,
@@ -138,7 +189,7 @@ pub(super) fn complete_row(
 
 /// Of a mirror: fills `plan` to write the legs of `onto` from the leg that reads choose,
 /// for `len` sectors from `x` on (see [`copy_run`](super::copy_run)).
-pub fn recover_mirror_into(
+fn recover_mirror_into(
     set: &Set,
     (alive, onto): (MemberMask, MemberMask),
     x: Logical,

@@ -5,6 +5,7 @@
 
 use kernel::prelude::*;
 use restripe_core::geometry::{MemberMask, Range};
+use restripe_core::mend::{verdict, Verdict};
 use restripe_core::placement::Set;
 use restripe_core::stripe::{self, parity_pieces, plan_parity_into, Plan};
 
@@ -171,24 +172,48 @@ pub(super) fn round(volume: &Volume, mut rq: OwnedRequest<Queue>) {
     }
 }
 
-pub(super) fn reads_done(rq: OwnedRequest<Queue>, outcome: Outcome) {
+pub(super) fn reads_done(mut rq: OwnedRequest<Queue>, outcome: Outcome) {
     if outcome.is_ok() {
         return rq.enqueue_by(Volume::workers);
     }
     let members = failed_members(&outcome);
-    for member in members.iter() {
-        rq.queue_data().count_read_error(member);
-    }
-    let io = rq.data();
-    let bearable = io.view.as_ref().is_some_and(|view| {
-        view.set(io.route)
-            .survives(view.alive(range_of(&rq).start) & !members)
-    });
-    if bearable {
-        fault(rq, members);
-    } else {
+    let errors = rq.queue_data().count_read_errors(members);
+    let (range, io) = (range_of(&rq), rq.data_mut());
+    let Some(view) = &io.view else {
+        return finish(rq, Status::IOERR);
+    };
+    let alive = view.alive(range.start);
+    match verdict(view.set(io.route), range, (alive, members), errors) {
+        Verdict::Mend => {
+            io.failed = members;
+            io.stage = Stage::ParityMend;
+            rq.enqueue_by(Volume::workers);
+        }
+        Verdict::Fault => fault(rq, members),
+        // By now more of the parity may be known to be true.
+        Verdict::Lost if !view.is_current() => {
+            (io.view, io.stage) = (None, Stage::Admit);
+            let op = io.parity.take();
+            if let Some(op) = op {
+                rq.queue_data().put_parity(op);
+            }
+            rq.enqueue_by(Volume::workers);
+        }
         // Nothing was written yet that the rest of the row does not know of.
-        finish(rq, Status::IOERR);
+        Verdict::Lost => finish(rq, Status::IOERR),
+    }
+}
+
+/// Has written anew what could not be read, and reads again.
+pub(super) fn mend(volume: &Volume, mut rq: OwnedRequest<Queue>) {
+    let (range, io) = (range_of(&rq), rq.data_mut());
+    let members = core::mem::replace(&mut io.failed, MemberMask::EMPTY);
+    let Some(view) = &io.view else {
+        return finish(rq, Status::IOERR);
+    };
+    match super::mend::mend(volume, view, io.route, range, members) {
+        Ok(()) => round(volume, rq),
+        Err(members) => fault(rq, members),
     }
 }
 

@@ -20,8 +20,8 @@ const BOUNCE: usize = 256 << 10;
 
 /// The memory that one such request needs.
 pub(crate) struct Kit {
-    plan: KBox<Plan>,
-    scratch: Buffer,
+    pub(super) plan: KBox<Plan>,
+    pub(super) scratch: Buffer,
     bounce: Buffer,
 }
 

@@ -4,10 +4,11 @@
 use restripe_core::engine::{Event, ScrubKind, Which};
 use restripe_core::geometry::{div, rem, Logical, MemberMask, Offset, Range, Sectors, SECTOR_SIZE};
 use restripe_core::layout::Layout;
+use restripe_core::mend::{verdict, Verdict};
 use restripe_core::placement::Set;
 use restripe_core::stripe::{
-    self, copy_run, difference_lanes, mirror_plan_into, parity_plan_into, recover_mirror_into,
-    recover_parity_into, recover_run, Plan, Recover, ScrubMode, BAND,
+    self, copy_run, difference_lanes, mirror_plan_into, parity_plan_into, recover_into,
+    recover_span, Plan, Recover, ScrubMode, BAND,
 };
 
 use super::chore::Chore;
@@ -71,32 +72,11 @@ impl Chore {
         members: (MemberMask, MemberMask),
     ) -> MemberMask {
         let set = Chore::set(&self.map, which);
-        let (layout, lost) = (set.layout, set.members() & members.0);
-        let parity = layout.level.has_parity();
-        let (mut at, end) = if parity {
-            (
-                layout.row_offset(range.start).0,
-                layout.used_below(range.end).0,
-            )
-        } else {
-            // Copies have whole rows too: what lies behind the volume's end was zeroed in all.
-            (range.start.0, range.end.round_up(layout.stripe()).0)
-        };
-        if !layout.level.is_redundant() {
-            return MemberMask::EMPTY;
-        }
+        let lost = set.members() & members.0;
+        let (mut at, end) = recover_span(set, range, true);
         while at < end {
             let set = Chore::set(&self.map, which);
-            let (len, found) = if parity {
-                let within = Sectors(rem(at, layout.chunk.0));
-                let len = recover_run(set, Offset(at), BAND.min(layout.chunk - within));
-                let found = recover_parity_into(set, members, Offset(at), len, &mut self.plan);
-                (len, found)
-            } else {
-                let len = copy_run(set, Logical(at), BAND.min(Sectors(end - at)));
-                let found = recover_mirror_into(set, members, Logical(at), len, &mut self.plan);
-                (len, found)
-            };
+            let (len, found) = recover_into(set, members, at, end, &mut self.plan);
             let failed = match found {
                 Recover::Planned => self.run(),
                 Recover::Nothing => MemberMask::EMPTY,
@@ -130,7 +110,14 @@ impl Chore {
                 // Too little is left to compare or to write.
                 return MemberMask::EMPTY;
             }
-            let failed = self.run();
+            let mut failed = self.run();
+            if !failed.is_empty() && self.mend(volume, which, (x, len), failed) {
+                // What could not be read was written anew: once more.
+                let set = Chore::set(&self.map, which);
+                if plan(set, self.map.alive, mode, &mut self.plan).is_some() {
+                    failed = self.run();
+                }
+            }
             if !failed.is_empty() || mode == ScrubMode::Resync {
                 return failed;
             }
@@ -140,6 +127,23 @@ impl Chore {
             }
         }
         MemberMask::EMPTY
+    }
+
+    /// Has written anew, of whole rows, what could not be read. False where that can't be.
+    fn mend(
+        &mut self,
+        volume: &Volume,
+        which: Which,
+        (x, len): (Logical, Sectors),
+        failed: MemberMask,
+    ) -> bool {
+        let errors = volume.count_read_errors(failed);
+        let (set, alive) = (Chore::set(&self.map, which), self.map.alive);
+        let range = Range::new(x, x + len);
+        verdict(set, range, (alive, failed), errors) == Verdict::Mend
+            && self
+                .recover(which, range, (alive & !failed, failed))
+                .is_empty()
     }
 
     /// Carries out the plan.

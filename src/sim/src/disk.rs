@@ -2,6 +2,7 @@
 //! A disk with a volatile cache, a sector at a time: each sector's content is a
 //! tag of 64 bits, over which parity is XOR as it is over bytes.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 /// What a sector holds.
@@ -97,6 +98,8 @@ pub struct Disk {
     pub dead: bool,
     /// So many transfers to come fail.
     pub errors: u32,
+    /// Sectors, by index, that can't be read until they are written.
+    bad: BTreeSet<u32>,
 }
 
 impl Disk {
@@ -111,11 +114,28 @@ impl Disk {
             write_through,
             dead: false,
             errors: 0,
+            bad: BTreeSet::new(),
         }
     }
 
     pub fn read(&self, at: u64, len: u64) -> &[Tag] {
         slice(&self.shape, &self.visible, at, len)
+    }
+
+    /// A sector can't be read from now on.
+    pub fn spoil(&mut self, at: u64) {
+        self.bad.insert(self.shape.index(at, 1) as u32);
+    }
+
+    /// All can be read.
+    pub fn heal(&mut self) {
+        self.bad.clear();
+    }
+
+    /// Whether some of these sectors can't be read.
+    pub fn is_bad(&self, at: u64, len: u64) -> bool {
+        let index = self.shape.index(at, len) as u32;
+        self.bad.range(index..index + len as u32).next().is_some()
     }
 
     pub fn visible(&self) -> &Image {
@@ -139,6 +159,7 @@ impl Disk {
         let entry = self.entry(at, tags);
         for &(index, tag) in &entry.sectors {
             self.visible[index as usize] = tag;
+            self.bad.remove(&index);
         }
         self.log.push(entry);
         self.flushed + self.log.len() - 1

@@ -230,7 +230,8 @@ impl World {
         let member = usize::from(op.member);
         self.log(|| format!("  end member {member} {}", brief(&op.what)));
         let disk = &mut self.disks[member];
-        let dead = disk.dead || disk.errors > 0;
+        let unread = matches!(op.what, What::Read { at, len, .. } if disk.is_bad(at, len));
+        let dead = disk.dead || disk.errors > 0 || unread;
         disk.errors = disk.errors.saturating_sub(1);
         let owner = self.batches[&op.batch].owner;
         if dead {

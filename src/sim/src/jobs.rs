@@ -10,7 +10,7 @@ use restripe_core::ondisk::{STASH_HEADER_SIZE, StashHeader, UNIT};
 use restripe_core::placement::Set;
 use restripe_core::stripe::{
     self, BAND, Plan, Read, Recover, ScrubMode, copy_run, difference_lanes, mirror_plan,
-    parity_plan, plan_rebuild, plan_row, recover_mirror_into, recover_parity_into, recover_run,
+    parity_plan, plan_rebuild, plan_row, recover_into, recover_span,
 };
 
 use crate::blobs::{crc, crc_of_tags};
@@ -290,16 +290,19 @@ impl World {
         let set = self.set(which);
         let mut scrubs = VecDeque::new();
         let repair = matches!(kind, ScrubKind::Resync | ScrubKind::Recover);
-        if set.layout.level.has_parity() {
+        if kind == ScrubKind::Recover {
+            let mut plan = Box::<Plan>::default();
+            let (mut at, end) = recover_span(&set, range, true);
+            while at < end {
+                let (len, _) = recover_into(&set, members, at, end, &mut plan);
+                scrubs.push_back(Piece { at, len, repair });
+                at += len.0;
+            }
+        } else if set.layout.level.has_parity() {
             let mut offset = set.layout.row_offset(range.start);
             let end = set.layout.used_below(range.end);
             while offset < end {
-                let band = BAND.0 - offset.0 % BAND.0;
-                let chunk = set.layout.chunk.0 - offset.0 % set.layout.chunk.0;
-                let mut len = Sectors(chunk.min(band));
-                if kind == ScrubKind::Recover {
-                    len = recover_run(&set, offset, len);
-                }
+                let len = set.layout.chunk.min(BAND);
                 scrubs.push_back(Piece {
                     at: offset.0,
                     len,
@@ -307,7 +310,7 @@ impl World {
                 });
                 offset += len;
             }
-        } else if set.layout.level.is_redundant() {
+        } else {
             // Copies have whole rows too: what lies behind the volume's end was zeroed in all.
             let (mut x, end) = (range.start, range.end.round_up(set.layout.stripe()));
             while x < end {
@@ -345,12 +348,8 @@ impl World {
             let parity = set.layout.level.has_parity();
             let plan = if kind == ScrubKind::Recover {
                 let mut plan = Box::<Plan>::default();
-                let members = (alive, onto);
-                let found = if parity {
-                    recover_parity_into(&set, members, Offset(piece.at), piece.len, &mut plan)
-                } else {
-                    recover_mirror_into(&set, members, Logical(piece.at), piece.len, &mut plan)
-                };
+                let end = piece.at + piece.len.0;
+                let (_, found) = recover_into(&set, (alive, onto), piece.at, end, &mut plan);
                 if found == Recover::Lost {
                     self.task(job).failed = set.members() & alive;
                     break;

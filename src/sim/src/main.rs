@@ -43,6 +43,7 @@ fn runner(seed: u64) -> Runner {
         requests: rng.u32(0..40),
         faults: rng.u8(..4) == 0,
         aborts: rng.u8(..2) == 0,
+        spots: false,
     };
     Runner::new(scenario, effort, rng.u64(..), Rules::default())
 }

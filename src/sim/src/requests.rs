@@ -11,9 +11,11 @@ use std::rc::Rc;
 use restripe_core::admit::Route;
 use restripe_core::engine::{Event, Which};
 use restripe_core::geometry::{Logical, MemberMask, Range};
+use restripe_core::mend;
 use restripe_core::placement::Set;
 use restripe_core::stripe::{
-    ParityPiece, Plan, Read, copies, parity_pieces, plan_parity, plan_rebuild, read,
+    ParityPiece, Plan, Read, Recover, copies, parity_pieces, plan_parity, plan_rebuild, read,
+    recover_into, recover_span,
 };
 
 use crate::disk::Tag;
@@ -40,6 +42,9 @@ enum Phase {
     Running,
     /// Reads for a plan.
     Reading,
+    /// Reads, and then writes, what a member can't be read for.
+    MendReads,
+    MendWrites,
     /// Failed, and waits for what becomes of the members it failed at.
     Settling,
 }
@@ -61,6 +66,9 @@ pub struct Request {
     /// Who is alive where they are.
     alive: MemberMask,
     plan: Option<Box<Plan>>,
+    /// Where the set is gone over that can't be read everywhere, and its end; and by whom.
+    mend: (u64, u64),
+    unread: MemberMask,
     /// Where the plan's data begin in the request's.
     base: usize,
     pub data: Vec<Tag>,
@@ -89,6 +97,8 @@ impl World {
             pieces: VecDeque::new(),
             alive: MemberMask::EMPTY,
             plan: None,
+            mend: (0, 0),
+            unread: MemberMask::EMPTY,
             base: 0,
             data: vec![0; len as usize],
             scratch: Vec::new(),
@@ -216,6 +226,7 @@ impl World {
         let request = self.request(id);
         let view = request.view.clone().expect("a running request is in a map");
         let (x, range) = (request.x, request.range);
+        let avoid = request.unread;
         let (route, end) = view.map.route_read(&view.cursor.get(), x);
         let end = end.min(range.end);
         let at = (x - range.start).0 as usize;
@@ -231,7 +242,7 @@ impl World {
         }
         let set = Self::set_of(&view, Self::which(route));
         let (alive, _) = view.map.alive_at(&view.cursor.get(), x);
-        match read(set, alive, x, end - x) {
+        match read(set, alive & !avoid, x, end - x) {
             Read::Direct(place) => {
                 self.release(id);
                 let request = self.request(id);
@@ -370,7 +381,90 @@ impl World {
         self.begin(group);
     }
 
+    /// Whether a write that could not read for its parity has that written anew.
+    fn may_mend(&self, id: u64, failed: MemberMask) -> bool {
+        let request = &self.requests[&id];
+        let (Some(view), Kind::Write { .. }) = (&request.view, request.kind) else {
+            return false;
+        };
+        let set = Self::set_of(view, request.sets[0]);
+        let errors = request.unread.count().into();
+        let run = Range::new(request.x, request.run_end);
+        mend::verdict(set, run, (request.alive, failed), errors) == mend::Verdict::Mend
+    }
+
+    /// Whether a read that failed has other places to go to.
+    fn may_read_elsewhere(&self, id: u64, failed: MemberMask) -> bool {
+        let request = &self.requests[&id];
+        let (Some(view), Kind::Read) = (&request.view, request.kind) else {
+            return false;
+        };
+        let cursor = view.cursor.get();
+        let (route, _) = view.map.route_read(&cursor, request.x);
+        let alive = view.map.alive_at(&cursor, request.x).0;
+        let left = alive & !failed & !request.unread;
+        // It tries each member once.
+        (request.unread & failed).is_empty() && view.map.set(route).survives(left)
+    }
+
+    fn begin_mend(&mut self, id: u64, failed: MemberMask) {
+        let request = self.request(id);
+        let view = request.view.clone().expect("a running request is in a map");
+        let set = Self::set_of(&view, request.sets[0]);
+        let whole = view.map.target.is_some();
+        let run = Range::new(request.x, request.run_end);
+        request.mend = recover_span(set, run, whole);
+        request.unread = failed;
+        self.mended += 1;
+        self.next_mend(id);
+    }
+
+    fn next_mend(&mut self, id: u64) {
+        let request = self.request(id);
+        let view = request.view.clone().expect("a running request is in a map");
+        let set = Self::set_of(&view, request.sets[0]);
+        let members = (request.alive & !request.unread, request.unread);
+        let mut plan = Box::<Plan>::default();
+        loop {
+            let (at, end) = request.mend;
+            if at == end {
+                // And what could not be read can.
+                return self.next_piece(id);
+            }
+            let (len, found) = recover_into(set, members, at, end, &mut plan);
+            request.mend.0 = at + len.0;
+            match found {
+                Recover::Planned => break,
+                Recover::Nothing => {}
+                Recover::Lost => return self.finish(id, false),
+            }
+        }
+        request.phase = Phase::MendReads;
+        request.scratch = vec![0; plan.scratch().0 as usize];
+        let mut group = Group::new(Owner::Request(id));
+        group.plan_reads(&plan, 0);
+        request.plan = Some(plan);
+        self.begin(group);
+    }
+
     pub(crate) fn request_io_done(&mut self, id: u64, failed: MemberMask) {
+        let request = self.request(id);
+        if !failed.is_empty() && request.phase == Phase::Reading {
+            if self.may_mend(id, failed) {
+                return self.begin_mend(id, failed);
+            }
+            let view = self.requests[&id].view.clone();
+            let is_write = matches!(self.requests[&id].kind, Kind::Write { .. });
+            if is_write && view.is_some_and(|view| !Rc::ptr_eq(&view, &self.view)) {
+                // By now more of the parity may be known to be true.
+                self.leave(id);
+                return self.enter(id);
+            }
+        }
+        if !failed.is_empty() && self.may_read_elsewhere(id, failed) {
+            self.request(id).unread = failed;
+            return self.next_read(id);
+        }
         let request = self.request(id);
         if !failed.is_empty() {
             request.failed = failed;
@@ -404,6 +498,17 @@ impl World {
                 group.plan_writes(&plan, &request.data, base, &request.scratch, fua);
                 self.begin(group);
             }
+            (Kind::Write { .. }, Phase::MendReads) => {
+                let Some(plan) = request.plan.take() else {
+                    unreachable!("what is mended has a plan");
+                };
+                calculate(&plan, &mut request.scratch, &mut request.data, 0);
+                request.phase = Phase::MendWrites;
+                let mut group = Group::new(Owner::Request(id));
+                group.plan_writes(&plan, &request.data, 0, &request.scratch, false);
+                self.begin(group);
+            }
+            (Kind::Write { .. }, Phase::MendWrites) => self.next_mend(id),
             (Kind::Write { .. }, _) => {
                 let view = request.view.clone().expect("a running request is in a map");
                 if Self::set_of(&view, request.sets[0])

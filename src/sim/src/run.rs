@@ -14,7 +14,7 @@ use restripe_core::shape::Change;
 
 use crate::blobs::{Blobs, crc};
 use crate::crash::{Fate, Found, Reader, Trial, for_each_fate, images, pending};
-use crate::disk::{Image, Tag};
+use crate::disk::{Disk, Image, Tag};
 use crate::oracle::{Oracle, tag};
 use crate::plan::parity;
 use crate::requests::Kind;
@@ -45,6 +45,8 @@ pub struct Effort {
     pub faults: bool,
     /// Migrations are turned round now and then.
     pub aborts: bool,
+    /// Members may have sectors that can't be read.
+    pub spots: bool,
 }
 
 /// What a run did.
@@ -59,6 +61,8 @@ pub struct Tally {
     pub rebuilding: u64,
     /// Rebuilds that came to their end.
     pub rebuilt: u64,
+    /// Writes that had something mended which could not be read.
+    pub mended: u64,
 }
 
 impl Tally {
@@ -71,6 +75,7 @@ impl Tally {
         self.degraded += other.degraded;
         self.rebuilding += other.rebuilding;
         self.rebuilt += other.rebuilt;
+        self.mended += other.mended;
     }
 }
 
@@ -289,6 +294,7 @@ impl Runner {
         let result = self.live(&mut world, &mut life);
         self.tally.steps += life.steps;
         self.tally.rebuilt += world.rebuilt;
+        self.tally.mended += world.mended;
         if let (Some(trace), true, true) = (&self.trace, result.is_ok(), depth > 0) {
             // What a branch did well is no part of a failure's story.
             trace.borrow_mut().truncate(kept);
@@ -406,6 +412,9 @@ impl Runner {
         if self.effort.aborts && self.rng.u8(..8) == 0 {
             return world.abort();
         }
+        if self.effort.spots && !life.checked {
+            self.spoil(world);
+        }
         match self.rng.u8(..12) {
             0..=3 => world.pass(self.rng.u64(..100)),
             4 => world.pass(10_000),
@@ -421,6 +430,25 @@ impl Runner {
             }
             11 if self.rng.u8(..8) == 0 => life.stopping = true,
             _ => world.tell(Event::Tick),
+        }
+    }
+
+    /// A sector of a member can't be read from now on: of one member only, and not where
+    /// something goes over all of it.
+    fn spoil(&mut self, world: &mut World) {
+        let map = world.view.map;
+        let quiet = world.engine.sync_action().name() == "idle" && map.source.resync.0 > 0;
+        let at_rest = quiet && map.target.is_none();
+        for disk in &mut world.disks {
+            disk.heal();
+        }
+        if at_rest {
+            let layout = map.source.layout;
+            // Always the same member: a read under way may have met an earlier spot.
+            let slot = SlotId(layout.slots - 1);
+            let offset = Offset(self.rng.u64(..layout.slot_len.0));
+            let place = map.source.place(slot, offset);
+            world.disks[usize::from(place.member.0)].spoil(place.at.0);
         }
     }
 
@@ -636,6 +664,7 @@ impl Runner {
             }
             _ if !life.checked && !world.faulted => {
                 life.checked = true;
+                world.disks.iter_mut().for_each(Disk::heal);
                 self.check_done(world)?;
                 life.idle = 0;
                 life.requests += 4;

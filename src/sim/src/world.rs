@@ -80,6 +80,8 @@ pub struct World {
     pub faulted: bool,
     /// Some member failed that may not be done without.
     pub flaky: bool,
+    /// Writes that had something mended.
+    pub mended: u64,
     /// Rebuilds that came to their end in this life.
     pub rebuilt: u64,
     /// Members that left in this life, and were wiped.
@@ -179,6 +181,7 @@ impl World {
             flaky: false,
             rebuilt: 0,
             wiped: MemberMask::EMPTY,
+            mended: 0,
             migrating: false,
             turned: start.turned,
             version: start.version,

@@ -18,6 +18,7 @@ const EFFORT: Effort = Effort {
     requests: 30,
     faults: false,
     aborts: false,
+    spots: false,
 };
 
 /// What the first failure says, and how many runs passed before it.

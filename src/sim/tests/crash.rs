@@ -21,6 +21,7 @@ const EVERY_STEP: Effort = Effort {
     requests: 24,
     faults: false,
     aborts: false,
+    spots: false,
 };
 
 /// A failure with the steps that led to it.
@@ -134,4 +135,29 @@ fn members_fail() {
     all.extend(small::at_rest());
     all.extend(small::heads());
     try_all("faults", &all, effort, 20, 10_000);
+}
+
+/// Members that can't be read in places: what they held there is written anew, and they stay.
+#[test]
+fn what_can_not_be_read_is_mended() {
+    let effort = Effort {
+        states: 8,
+        every: 8,
+        requests: 60,
+        spots: true,
+        ..EVERY_STEP
+    };
+    let parity = |s: &Scenario| s.source.level.has_parity();
+    let all: Vec<_> = small::at_rest().into_iter().filter(parity).collect();
+    let mut mended = 0;
+    for scenario in &all {
+        for seed in 0..40 {
+            let mut runner = Runner::new(scenario.clone(), effort, seed, Rules::default());
+            if let Err(failure) = runner.run() {
+                panic!("{}", story(scenario, effort, seed, &failure));
+            }
+            mended += runner.tally.mended;
+        }
+    }
+    assert!(mended > 20, "only {mended} writes had something mended");
 }
