@@ -7,7 +7,7 @@ use restripe_core::stripe::{self, recover_into, recover_span, Recover};
 
 use super::failed_members;
 use super::slow::Kit;
-use super::transfer::{send_reads, send_writes, BufferData, Cutter, KernelXor, Source};
+use super::transfer::{send_reads, send_writes, BufferData, Cutter, KernelParity, Source};
 use crate::sys::block::{bio, Flags};
 use crate::volume::{View, Volume};
 
@@ -62,7 +62,7 @@ fn write(view: &View, kit: &mut Kit) -> Result<(), MemberMask> {
         return Err(failed_members(&outcome));
     }
     let mut nothing = BufferData(&[]);
-    stripe::calculate(plan, scratch.as_mut_slice(), &mut nothing, &KernelXor);
+    stripe::calculate(plan, scratch.as_mut_slice(), &mut nothing, &KernelParity);
     let scratch = &*scratch;
     let outcome = bio::scope(|batch| {
         let none = Source::Buffer(scratch);

@@ -7,8 +7,8 @@ use restripe_core::layout::Layout;
 use restripe_core::mend::{verdict, Verdict};
 use restripe_core::placement::Set;
 use restripe_core::stripe::{
-    self, copy_run, difference_lanes, mirror_plan_into, parity_plan_into, recover_into,
-    recover_span, Plan, Recover, ScrubMode, BAND,
+    self, difference_lanes, mirror_plan_into, parity_plan_into, recover_into, recover_span, Plan,
+    Recover, ScrubMode, BAND,
 };
 
 use super::chore::Chore;

@@ -354,7 +354,7 @@ impl Reader<'_> {
                     place.run
                 }
                 Read::Rebuild(len) => {
-                    let plan = plan_rebuild(set, self.map.alive, x, len, Sectors::ZERO);
+                    let plan = plan_rebuild(set, alive, x, len, Sectors::ZERO);
                     for (y, tag) in (x.0..).zip(self.rebuild(&plan, len)) {
                         check(y, Some(tag))?;
                     }

@@ -241,8 +241,8 @@ impl World {
             return self.next_run(id);
         }
         let set = Self::set_of(&view, Self::which(route));
-        let (alive, _) = view.map.alive_at(&view.cursor.get(), x);
-        match read(set, alive & !avoid, x, end - x) {
+        let alive = view.map.alive_at(&view.cursor.get(), x).0 & !avoid;
+        match read(set, alive, x, end - x) {
             Read::Direct(place) => {
                 self.release(id);
                 let request = self.request(id);
@@ -266,7 +266,7 @@ impl World {
                     }
                     return self.next_read(id);
                 }
-                let plan = plan_rebuild(set, view.map.alive, x, len, x - range.start);
+                let plan = plan_rebuild(set, alive, x, len, x - range.start);
                 let request = self.request(id);
                 request.phase = Phase::Reading;
                 request.base = 0;

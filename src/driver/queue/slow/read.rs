@@ -155,10 +155,7 @@ fn from_set(
 ) -> Result<Sectors, Failure> {
     match stripe::read(set, alive & !avoid, x, len) {
         Read::Direct(place) => direct(view, rq, place, to),
-        Read::Rebuild(run) => {
-            let alive = view.map.alive & !avoid;
-            rebuild(volume, view, (set, alive), rq, (x, run, to))
-        }
+        Read::Rebuild(run) => rebuild(volume, view, (set, alive & !avoid), rq, (x, run, to)),
         // Perhaps what failed was another place on that member.
         Read::Lost(_) => match stripe::read(set, alive, x, len) {
             Read::Direct(place) => direct(view, rq, place, to),
