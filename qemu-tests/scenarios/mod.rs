@@ -25,6 +25,7 @@ scenarios! {
     harness_power_cut
     harness_corruption_seen
     members
+    migrate_pairs
     migrate_raid0_xfs
     migrate_raid1_ext4
     migrate_raid5_ext4

@@ -180,9 +180,14 @@ impl Journey {
 
     /// After a boot: assembles, mounts and checks what was acknowledged before.
     pub fn come_back(&self, vm: &Vm) -> Result<()> {
+        self.come_back_on(vm, &self.devices())
+    }
+
+    /// The same, of the volume that lies on these disks.
+    pub fn come_back_on(&self, vm: &Vm, devices: &[String]) -> Result<()> {
         vm.must(
             "assemble",
-            &format!("members={} name={VOLUME}", self.devices().join(",")),
+            &format!("members={} name={VOLUME}", devices.join(",")),
         )?;
         self.mount(vm)?;
         self.check_acked(vm)?;

@@ -104,6 +104,15 @@ impl Vm {
         })
     }
 
+    /// Waits until so many sectors of a migration are done; false if it was over before.
+    pub fn wait_done(&self, volume: &str, sectors: u64) -> Result<bool> {
+        let done = |text: &str| text.split(' ').next()?.parse::<u64>().ok();
+        let text = self.wait_volume(volume, "sync_completed", |text| {
+            text == "none" || done(text).is_some_and(|done| done >= sectors)
+        })?;
+        Ok(text != "none")
+    }
+
     /// Waits until no migration runs; what was blocked or paused on the way is an error.
     pub fn wait_migrated(&self, volume: &str) -> Result<()> {
         let state = self.wait_volume(volume, "migrate_state", |state| {
