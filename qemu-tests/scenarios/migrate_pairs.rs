@@ -110,7 +110,7 @@ fn turn_round(vm: &Vm, line: &str, added: &str) -> Result<()> {
 fn is_free(vm: &Vm, device: &str) -> Result<()> {
     let refusal = vm.refused("examine", &format!("dev={device}"))?;
     ensure!(
-        refusal.last_error.contains("no restripe superblock"),
+        refusal.errno == 61 && refusal.last_error.contains("superblock"),
         "{device} has left: {refusal}"
     );
     // The kernel lets one holder at a time write to it.

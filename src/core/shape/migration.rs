@@ -66,7 +66,7 @@ pub fn begin_migration(
     refuse_small(&layout, volume, most, &smallest)?;
     check_row(into, from, to)?;
     let end = Logical(volume.0);
-    let way = way_of(&into.sets[from], &into.sets[to], end);
+    let way = way_of(&into.sets[from], &into.sets[to]);
     if way == Way::Down {
         // Nothing is on it yet, and what will be is made true row by row from its end on.
         into.sets[to].resync = Logical(layout.capacity().0);
@@ -151,8 +151,14 @@ fn longest_piece(row: Sectors) -> Sectors {
 /// The way on which the target overwrites what the source does not need any more: from the
 /// end where every slot holds less of the volume than before, so that its rows lie behind
 /// those they come from.
-pub fn way_of(source: &Set, target: &Set, end: Logical) -> Way {
-    Way::of(target.layout.used_below(end) > source.layout.used_below(end))
+pub fn way_of(source: &Set, target: &Set) -> Way {
+    let (from, to) = (&source.layout, &target.layout);
+    // Data in as many sectors of a slot.
+    let (before, after) = (
+        from.stripe().0 * to.row_len().0,
+        to.stripe().0 * from.row_len().0,
+    );
+    Way::of(after < before)
 }
 
 /// Whether some rows of the target have to go through the stash.

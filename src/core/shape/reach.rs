@@ -31,7 +31,7 @@ pub fn reach(source: &Set, target: &Set, volume: Sectors, most: Sectors) -> Reac
         source,
         target,
         end,
-        way: way_of(source, target, end),
+        way: way_of(source, target),
         row: common_row(&source.layout, &target.layout),
         most,
     };

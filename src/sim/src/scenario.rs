@@ -501,11 +501,7 @@ impl Scenario {
     pub fn way(&self) -> Way {
         let chosen = || {
             let target = self.target.as_ref()?;
-            Some(way_of(
-                &self.source.set(),
-                &target.set(),
-                Logical(self.size),
-            ))
+            Some(way_of(&self.source.set(), &target.set()))
         };
         self.forced_way.or_else(chosen).unwrap_or_default()
     }

@@ -116,7 +116,7 @@ fn an_abort_of_an_abort_goes_forward() {
 fn reach_by_all_rows(source: &Set, target: &Set, volume: Sectors, most: Sectors) -> Reach {
     let end = Logical(volume.0);
     let (way, row) = (
-        way_of(source, target, end),
+        way_of(source, target),
         common_row(&source.layout, &target.layout),
     );
     let last = way.end(end);
