@@ -113,10 +113,9 @@ fn is_free(vm: &Vm, device: &str) -> Result<()> {
         refusal.errno == 61 && refusal.last_error.contains("superblock"),
         "{device} has left: {refusal}"
     );
-    // The kernel lets one holder at a time write to it.
-    vm.ok(&format!(
-        "dd if=/dev/zero of={device} bs=4k count=1 oflag=excl,direct conv=notrunc status=none"
-    ))?;
+    let disk = device.trim_start_matches("/dev/");
+    let holders = vm.ok(&format!("ls /sys/block/{disk}/holders"))?;
+    ensure!(holders.trim().is_empty(), "{device} is held by {holders}");
     Ok(())
 }
 
