@@ -69,15 +69,16 @@ impl Worker {
     pub(super) fn forget(&mut self, gone: MemberMask) {
         let volume = self.volume.clone();
         volume.forget(gone);
-        let nobody = [const { None }; restripe_core::geometry::MAX_MEMBERS];
-        for spare in &mut self.spares {
-            let (map, cursor) = (spare.map, spare.cursor());
-            spare.as_mut().refill(&map, cursor, &nobody);
-        }
         self.with_engine_view(|worker, engine: &KernelEngine| {
             for _ in 0..crate::sys::sync::EPOCHS {
                 worker.replace(engine, engine.cursor());
             }
         });
+        // Those that were taken out last know the members still.
+        let nobody = [const { None }; restripe_core::geometry::MAX_MEMBERS];
+        for spare in &mut self.spares {
+            let (map, cursor) = (spare.map, spare.cursor());
+            spare.as_mut().refill(&map, cursor, &nobody);
+        }
     }
 }

@@ -31,6 +31,7 @@ const EFFORT: Effort = Effort {
     requests: 20,
     faults: false,
     aborts: false,
+    spots: false,
 };
 
 /// A volume that keeps the disks it can, and takes in or leaves the rest.
