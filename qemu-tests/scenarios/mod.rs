@@ -24,6 +24,7 @@ scenarios! {
     harness_content
     harness_power_cut
     harness_corruption_seen
+    md_bytes
     members
     migrate_pairs
     migrate_raid0_xfs

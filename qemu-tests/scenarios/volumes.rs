@@ -27,6 +27,8 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
         ("raid1", 3),
         ("raid5", 3),
         ("raid5", 5),
+        ("raid6", 5),
+        ("raid10", 4),
     ] {
         let shape = Shape::of(level, members);
         vm.create(VOLUME, &shape, &shape.devices())?;

@@ -22,22 +22,25 @@ impl Shape {
         }
     }
 
-    /// Slots' worth of data in a stripe.
+    /// Members' worth of data in a stripe.
     pub fn data_slots(&self) -> usize {
         match self.level {
             "raid1" | "linear" => 1,
             "raid5" => self.members - 1,
+            "raid6" => self.members - 2,
+            // Two copies, and an even number of members.
+            "raid10" => self.members / 2,
             _ => self.members,
         }
     }
 
     /// Whether it has copies or parity.
     pub fn is_redundant(&self) -> bool {
-        matches!(self.level, "raid1" | "raid5")
+        matches!(self.level, "raid1" | "raid5" | "raid6" | "raid10")
     }
 
-    fn is_striped(&self) -> bool {
-        matches!(self.level, "raid0" | "raid5")
+    pub fn is_striped(&self) -> bool {
+        matches!(self.level, "raid0" | "raid5" | "raid6" | "raid10")
     }
 
     /// The first so many of the guest's disks.

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use qemu_tests::ctx::MIB;
+use qemu_tests::restripe::Refusal;
 use qemu_tests::shape::Shape;
 use qemu_tests::vm::Vm;
 
@@ -10,7 +11,33 @@ use super::VOLUME;
 /// Bytes whose content is compared.
 const COMPARED: u64 = 16 * MIB;
 
-pub fn check(vm: &Vm, level: &'static str, members: usize) -> Result<()> {
+/// The members of a volume but these.
+fn others(all: &[String], absent: &[usize]) -> Vec<String> {
+    let present = all.iter().enumerate().filter(|(n, _)| !absent.contains(n));
+    present.map(|(_, device)| device.clone()).collect()
+}
+
+/// What is said where too many are missing of a volume that was made and stopped.
+pub fn without(
+    vm: &Vm,
+    level: &'static str,
+    members: usize,
+    absent: &[usize],
+) -> Result<Refusal> {
+    let shape = Shape::of(level, members);
+    vm.create(VOLUME, &shape, &shape.devices())?;
+    vm.stop_volume(VOLUME)?;
+    let listed = others(&shape.devices(), absent).join(",");
+    vm.refused("assemble", &format!("members={listed} degraded=1"))
+}
+
+/// `patterns`: members that are away at the same time; the last ones stay away while it is written.
+pub fn check(
+    vm: &Vm,
+    level: &'static str,
+    members: usize,
+    patterns: &[Vec<usize>],
+) -> Result<()> {
     let shape = Shape::of(level, members);
     let device = format!("/dev/{VOLUME}");
     let all = shape.devices();
@@ -21,30 +48,30 @@ pub fn check(vm: &Vm, level: &'static str, members: usize) -> Result<()> {
     let written = vm.checksum(&device, COMPARED)?;
     vm.stop_volume(VOLUME)?;
 
-    // Each one in turn; nothing is written, so that none becomes stale.
-    for absent in 0..members {
-        let mut others = all.clone();
-        let gone = others.remove(absent);
-        let line = format!("members={}", others.join(","));
+    // Nothing is written, so that none becomes stale.
+    for absent in patterns {
+        let line = format!("members={}", others(&all, absent).join(","));
         let refusal = vm.refused("assemble", &line)?;
         ensure!(
             refusal.errno == 19
                 && refusal.last_error.contains("missing")
                 && refusal.last_error.contains("degraded=1"),
-            "without {gone}: {refusal}"
+            "without {absent:?}: {refusal}"
         );
         vm.must("assemble", &format!("{line} degraded=1 read_only=1"))?;
         ensure!(
             vm.checksum(&device, COMPARED)? == written,
-            "{shape:?} without {gone} reads something else"
+            "{shape:?} without {absent:?} reads something else"
         );
-        ensure!(vm.number(VOLUME, "degraded")? == 1);
+        ensure!(vm.number(VOLUME, "degraded")? == absent.len() as u64);
         vm.stop_volume(VOLUME)?;
     }
 
-    // The last one stays away while the volume is written.
-    let (late, others) = all.split_last().expect("a volume has members");
-    vm.assemble(VOLUME, others, "degraded=1")?;
+    // Some stay away while the volume is written.
+    let absent = patterns.last().expect("some are away");
+    let present = others(&all, absent);
+    let late = &all[absent[0]];
+    vm.assemble(VOLUME, &present, "degraded=1")?;
     ensure!(
         vm.attr(VOLUME, "array_state")? == "degraded",
         "it says {}",
@@ -62,13 +89,13 @@ pub fn check(vm: &Vm, level: &'static str, members: usize) -> Result<()> {
     let written = vm.checksum(&device, COMPARED)?;
     vm.stop_volume(VOLUME)?;
     ensure!(
-        vm.field(late, "epoch")? < vm.field(&others[0], "epoch")?,
+        vm.field(late, "epoch")? < vm.field(&present[0], "epoch")?,
         "the epoch did not rise"
     );
 
     vm.assemble(VOLUME, &all, "")?;
     ensure!(
-        vm.number(VOLUME, "degraded")? == 1,
+        vm.number(VOLUME, "degraded")? == absent.len() as u64,
         "a stale member passes for a good one"
     );
     ensure!(

@@ -10,7 +10,7 @@ use qemu_tests::wire::{Region, WriterSpec};
 use super::VOLUME;
 
 /// The disks by way of dm, so that one of them can be made to fail.
-const WRAP: &str = "for disk in vda vdb vdc; do
+const WRAP: &str = "for disk in vda vdb vdc vdd; do
     echo 0 $(blockdev --getsz /dev/$disk) linear /dev/$disk 0 | dmsetup create $disk
 done; dmsetup mknodes";
 
@@ -20,7 +20,7 @@ const FAIL: &str = "echo 0 $(blockdev --getsz /dev/vdb) error | dmsetup load vdb
 pub fn check(vm: &Vm, level: &'static str, members: usize) -> Result<()> {
     vm.ok(WRAP)?;
     let shape = Shape::of(level, members);
-    let devices: Vec<_> = ["vda", "vdb", "vdc"][..members]
+    let devices: Vec<_> = ["vda", "vdb", "vdc", "vdd"][..members]
         .iter()
         .map(|disk| format!("/dev/mapper/{disk}"))
         .collect();
@@ -68,7 +68,7 @@ pub fn check(vm: &Vm, level: &'static str, members: usize) -> Result<()> {
     vm.stop_volume(VOLUME)?;
 
     // Without it, and with it as it was when it failed.
-    vm.ok("dmsetup remove --retry vda vdb vdc; rm -f /dev/mapper/vd?")?;
+    vm.ok("dmsetup remove --retry vda vdb vdc vdd; rm -f /dev/mapper/vd?")?;
     let mut others = shape.devices();
     others.remove(1);
     for listed in [others, shape.devices()] {

@@ -23,7 +23,7 @@ pub fn check(vm: &Vm, volume: &str, shape: &Shape) -> Result<()> {
             .trim()
             == "write back"
     );
-    if matches!(shape.level, "raid0" | "raid5") {
+    if shape.is_striped() {
         let stripe = shape.chunk * shape.data_slots() as u64;
         ensure!(vm.number(volume, "chunk_size")? == shape.chunk);
         ensure!(

@@ -28,7 +28,8 @@ pub fn write_plan(superblock: &Superblock, out: &mut impl Write) -> fmt::Result 
     writeln!(
         out,
         "members: {} to {}",
-        source.layout.slots, target.layout.slots
+        source.disks(),
+        target.disks()
     )?;
     writeln!(out, "capacity_before: {}", volume.bytes())?;
     writeln!(out, "capacity_after: {}", after.bytes())?;
