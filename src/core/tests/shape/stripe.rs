@@ -7,8 +7,9 @@ use restripe_core::layout::Level;
 use restripe_core::parity::{Parity, Reference};
 use restripe_core::placement::Set;
 use restripe_core::stripe::{
-    calculate, copies, difference_lanes, mirror_plan, parity_pieces, parity_plan, plan_parity,
-    plan_rebuild, plan_row, read, Buf, Payload, Plan, Read, ScrubMode,
+    calculate, copies, copy_run, difference_lanes, mirror_plan, parity_pieces, parity_plan,
+    plan_parity, plan_rebuild, plan_row, read, recover_mirror_into, recover_parity_into, Buf,
+    Payload, Plan, Read, Recover, ScrubMode,
 };
 
 use super::sets::{layout, set};
@@ -412,6 +413,95 @@ fn any_failure_of(of: &Set) {
         "{:?} survives {survived} patterns",
         of.layout
     );
+}
+
+/// Every level, every pattern of members that came in blank, whose rebuild finds what is
+/// left of all others: afterwards all is there, and copies and parity are true.
+#[test]
+fn what_is_missing_is_written_anew() {
+    let near = [2, 3].map(|copies| Level::Raid10 { copies });
+    let levels = [Level::Raid1, Level::Raid5, Level::Raid6].into_iter();
+    for level in levels.chain(near) {
+        for slots in level.min_slots()..=5 {
+            let members: Vec<u8> = (0..slots).collect();
+            rebuild_of(&set(layout(level, 8, slots, 8 * 6), &members, START));
+        }
+    }
+}
+
+fn rebuild_of(of: &Set) {
+    let all = Range::new(Logical(0), Logical(of.layout.capacity().0));
+    let content: Vec<u8> = (0..all.len().bytes())
+        .map(|i| (i * 13 + i / 512) as u8)
+        .collect();
+    let mut first = disks(of);
+    first.write(of, whole(of), all, &mut Data(content.clone()));
+    for alive in (0..=whole(of).0).map(MemberMask) {
+        let onto = whole(of) & !alive;
+        if !of.survives(alive) || onto.is_empty() {
+            continue;
+        }
+        let mut disks = Disks(first.0.clone());
+        for member in onto.iter() {
+            disks.0[usize::from(member.0)].fill(0xee);
+        }
+        for plan in recover_plans(of, alive, onto) {
+            assert!(plan.reads.iter().all(|t| alive.has(t.member)));
+            assert!(plan.writes.iter().all(|t| onto.has(t.member)));
+            disks.run(&plan, &mut Data(Vec::new()), 0);
+        }
+        assert!(disks.0.iter().zip(&first.0).all(|(now, then)| {
+            let data = START as usize * SECTOR;
+            now[data..] == then[data..]
+        }));
+        // Nobody is left to tell what one of those that are missing too held.
+        let fewer = MemberMask(alive.0 & (alive.0.wrapping_sub(1)));
+        if !of.survives(fewer) {
+            assert!(
+                !recovers_all(of, fewer, onto),
+                "{:?} from {fewer:?}",
+                of.layout
+            );
+        }
+    }
+}
+
+/// The plans of a rebuild of `onto`, each with what becomes of its piece.
+fn recoveries(of: &Set, alive: MemberMask, onto: MemberMask) -> Vec<(Recover, Plan)> {
+    let layout = &of.layout;
+    let mut found = Vec::new();
+    if layout.level.has_parity() {
+        for offset in (0..layout.slot_len.0).step_by(8).map(Offset) {
+            let mut plan = Plan::default();
+            let what = recover_parity_into(of, (alive, onto), offset, Sectors(8), &mut plan);
+            found.push((what, plan));
+        }
+        return found;
+    }
+    let mut x = Logical::ZERO;
+    while x.0 < layout.capacity().0 {
+        let len = copy_run(of, x, layout.capacity());
+        let mut plan = Plan::default();
+        let what = recover_mirror_into(of, (alive, onto), x, len, &mut plan);
+        found.push((what, plan));
+        x += len;
+    }
+    found
+}
+
+fn recover_plans(of: &Set, alive: MemberMask, onto: MemberMask) -> Vec<Plan> {
+    let all = recoveries(of, alive, onto).into_iter();
+    all.filter_map(|(what, plan)| match what {
+        Recover::Planned => Some(plan),
+        Recover::Nothing => None,
+        Recover::Lost => panic!("{:?} can't rebuild {onto:?} from {alive:?}", of.layout),
+    })
+    .collect()
+}
+
+fn recovers_all(of: &Set, alive: MemberMask, onto: MemberMask) -> bool {
+    let mut all = recoveries(of, alive, onto).into_iter();
+    all.all(|(what, _)| what != Recover::Lost)
 }
 
 /// The syndrome as its inventor writes it down, by multiplication bit by bit.
