@@ -25,12 +25,7 @@ pub fn write_plan(superblock: &Superblock, out: &mut impl Write) -> fmt::Result 
         source.layout.level.name(),
         target.layout.level.name()
     )?;
-    writeln!(
-        out,
-        "members: {} to {}",
-        source.disks(),
-        target.disks()
-    )?;
+    writeln!(out, "members: {} to {}", source.disks(), target.disks())?;
     writeln!(out, "capacity_before: {}", volume.bytes())?;
     writeln!(out, "capacity_after: {}", after.bytes())?;
     writeln!(

@@ -7,9 +7,9 @@ use restripe_core::layout::Level;
 use restripe_core::parity::{Parity, Reference};
 use restripe_core::placement::Set;
 use restripe_core::stripe::{
-    calculate, copies, copy_run, difference_lanes, mirror_plan, parity_pieces, parity_plan,
-    plan_parity, plan_rebuild, plan_row, read, recover_mirror_into, recover_parity_into, Buf,
-    Payload, Plan, Read, Recover, ScrubMode,
+    calculate, copies, difference_lanes, mirror_plan, parity_pieces, parity_plan, plan_parity,
+    plan_rebuild, plan_row, read, recover_into, recover_span, Buf, Payload, Plan, Read, Recover,
+    ScrubMode,
 };
 
 use super::sets::{layout, set};
@@ -468,23 +468,14 @@ fn rebuild_of(of: &Set) {
 
 /// The plans of a rebuild of `onto`, each with what becomes of its piece.
 fn recoveries(of: &Set, alive: MemberMask, onto: MemberMask) -> Vec<(Recover, Plan)> {
-    let layout = &of.layout;
     let mut found = Vec::new();
-    if layout.level.has_parity() {
-        for offset in (0..layout.slot_len.0).step_by(8).map(Offset) {
-            let mut plan = Plan::default();
-            let what = recover_parity_into(of, (alive, onto), offset, Sectors(8), &mut plan);
-            found.push((what, plan));
-        }
-        return found;
-    }
-    let mut x = Logical::ZERO;
-    while x.0 < layout.capacity().0 {
-        let len = copy_run(of, x, layout.capacity());
+    let all = Range::new(Logical(0), Logical(of.layout.capacity().0));
+    let (mut at, end) = recover_span(of, all, true);
+    while at < end {
         let mut plan = Plan::default();
-        let what = recover_mirror_into(of, (alive, onto), x, len, &mut plan);
+        let (len, what) = recover_into(of, (alive, onto), at, end, &mut plan);
         found.push((what, plan));
-        x += len;
+        at += len.0;
     }
     found
 }
