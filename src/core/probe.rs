@@ -25,8 +25,6 @@ pub enum Kind {
     Blank,
     /// Something that is not known here.
     Unknown,
-    /// A member of a restripe volume.
-    Restripe,
     Ext2,
     Ext3,
     Ext4,
@@ -54,7 +52,6 @@ impl Kind {
         match self {
             Kind::Blank => "nothing",
             Kind::Unknown => "data of an unknown kind",
-            Kind::Restripe => "a restripe volume's superblock",
             Kind::Ext2 => "ext2",
             Kind::Ext3 => "ext3",
             Kind::Ext4 => "ext4",
@@ -89,6 +86,8 @@ struct Claim {
 /// What is known of a disk's content.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Content {
+    /// It is, or was, a member of a restripe volume; the rest says what else is there.
+    pub is_member: bool,
     pub kind: Kind,
     /// Something else that is there as well: only one of them can be right.
     pub second: Option<Kind>,
@@ -97,18 +96,23 @@ pub struct Content {
 }
 
 impl Content {
-    /// Nothing is there, as far as can be told.
-    pub fn is_blank(&self) -> bool {
-        self.kind == Kind::Blank
+    /// What is there that is known by its signature.
+    pub fn known(&self) -> Option<&'static str> {
+        if self.is_member {
+            Some("a restripe volume's superblock")
+        } else if self.has_known_kind() {
+            Some(self.kind.name())
+        } else {
+            None
+        }
     }
 
-    /// Something is there that is known by its signature.
-    pub fn is_known(&self) -> bool {
+    fn has_known_kind(&self) -> bool {
         !matches!(self.kind, Kind::Blank | Kind::Unknown)
     }
 
     fn add(&mut self, claim: Claim) {
-        if !self.is_known() {
+        if !self.has_known_kind() {
             self.kind = claim.kind;
             self.data_end = claim.end;
         } else if self.kind != claim.kind {
@@ -130,18 +134,14 @@ const LOOKED_AT: u64 = 128 << 10;
 /// When the disk can't be read.
 pub fn probe(blocks: &mut impl Blocks, unit: &mut [u8; UNIT_SIZE]) -> Result<Content, Errno> {
     let mut view = View::new(blocks, unit);
-    let mut content = Content::default();
-    if is_restripe(&mut view)? {
-        content.add(Claim {
-            kind: Kind::Restripe,
-            end: None,
-        });
-        return Ok(content);
-    }
+    let mut content = Content {
+        is_member: is_restripe(&mut view)?,
+        ..Content::default()
+    };
     container::probe(&mut view, &mut content)?;
     filesystem::probe(&mut view, &mut content)?;
     table::probe(&mut view, &mut content)?;
-    if !content.is_known() && !is_zero(&mut view)? {
+    if !content.has_known_kind() && !is_zero(&mut view)? {
         content.kind = Kind::Unknown;
     }
     Ok(content)

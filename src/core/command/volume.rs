@@ -16,6 +16,8 @@ pub struct Adopt<'a> {
     pub dev: &'a str,
     /// Of the data on it, where the probe is not to find out.
     pub size: Option<Sectors>,
+    /// A superblock of a former life is not needed.
+    pub force: bool,
     pub name: Option<Name>,
 }
 
@@ -24,10 +26,11 @@ pub struct Adopt<'a> {
 /// # Errors
 /// What is wrong with it.
 pub fn adopt(line: &[u8]) -> Result<Adopt<'_>, Refusal> {
-    let words = Words::parse("adopt", &["dev", "size", "name"], line)?;
+    let words = Words::parse("adopt", &["dev", "size", "name", "force"], line)?;
     Ok(Adopt {
         dev: value::path("dev", words.need("dev")?)?,
         size: size(&words)?,
+        force: value::flag(&words, "force")?,
         name: name(&words)?,
     })
 }

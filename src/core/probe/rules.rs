@@ -8,7 +8,8 @@ use crate::refusal;
 use crate::text::Refusal;
 
 /// Size of the volume that the disk becomes when it is adopted: where its data
-/// end, or `size` where the user says it, rounded up to 4096 bytes.
+/// end, or `size` where the user says it, rounded up to 4096 bytes. `force`: what
+/// a former life as a member left is not needed.
 ///
 /// # Errors
 /// Where that is not known, or leaves no room for the reserve.
@@ -17,11 +18,12 @@ pub fn adopt_check(
     content: &Content,
     geometry: &Geometry,
     size: Option<Sectors>,
+    force: bool,
 ) -> Result<Sectors, Refusal> {
-    if content.kind == Kind::Restripe {
+    if content.is_member && !force {
         return Err(refusal!(
             EEXIST,
-            "{} is a member of a restripe volume already; write it to assemble, or wipe it first (wipefs does not know it: zero its first and last 1 MiB)",
+            "{} is a member of a restripe volume already; write it to assemble, or say force=1 if nobody needs that volume",
             name
         ));
     }
@@ -124,13 +126,13 @@ fn no_room(name: &str, content: &Content, geometry: &Geometry, volume: Sectors) 
 /// # Errors
 /// `EEXIST` where it holds something known and `force` is not said.
 pub fn new_member_check(name: &str, content: &Content, force: bool) -> Result<(), Refusal> {
-    if content.is_known() && !force {
-        return Err(refusal!(
+    match content.known() {
+        Some(known) if !force => Err(refusal!(
             EEXIST,
             "{} holds {}, which would be overwritten; say force=1 if nobody needs it",
             name,
-            content.kind.name()
-        ));
+            known
+        )),
+        _ => Ok(()),
     }
-    Ok(())
 }

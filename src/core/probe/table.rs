@@ -22,7 +22,7 @@ pub(super) fn probe<B: Blocks>(view: &mut View<'_, B>, content: &mut Content) ->
             return Ok(());
         }
     }
-    if !content.is_known() {
+    if !content.has_known_kind() {
         // Only a copy is left: it counts where nothing came after it.
         for shift in [9, 12] {
             let last = (view.end() >> shift).saturating_sub(1);

@@ -20,7 +20,7 @@ pub(super) fn adopt(shared: &Arc<Shared>, line: &[u8]) -> Result<(), Refusal> {
     let command = command::adopt(line)?;
     let device = Device::open(&shared.registry, command.dev, Access::ReadWrite, &[])?;
     let member = device.as_new(true)?;
-    let size = device.adopted_size(&member.geometry, command.size)?;
+    let size = device.adopted_size(&member.geometry, command.size, command.force)?;
     let stamp = new_stamp();
     let mut superblock = new_superblock()?;
     shape::adopt(&mut superblock, &stamp, &member, size)?;

@@ -65,7 +65,8 @@ impl Device<'_> {
         &self,
         geometry: &Geometry,
         wanted: Option<Sectors>,
+        force: bool,
     ) -> Result<Sectors, Refusal> {
-        adopt_check(self.name, &self.content()?, geometry, wanted)
+        adopt_check(self.name, &self.content()?, geometry, wanted, force)
     }
 }

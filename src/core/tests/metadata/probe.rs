@@ -315,7 +315,8 @@ fn gpt_can_be_made_to_leave_room() {
     let image = Image::new("gpt-short", 64 * M);
     let g = geometry(mib(64), true);
     image.run_with("sfdisk -q IMG", "label: gpt\nsize=40M\n");
-    let refusal = adopt_check("vda", &image.probe(), &g, None).expect_err("it reaches to the end");
+    let refusal =
+        adopt_check("vda", &image.probe(), &g, None, false).expect_err("it reaches to the end");
     assert_eq!(refusal.errno, Errno::ENOSPC);
     assert!(refusal.to_string().contains("sfdisk --dump"), "{refusal}");
     // What the sentence says to do.
@@ -331,7 +332,7 @@ fn gpt_can_be_made_to_leave_room() {
         .expect("a header");
     let new = dump.replace(old, &format!("last-lba: {last}"));
     image.run_with("sfdisk -q IMG", &new);
-    let volume = adopt_check("vda", &image.probe(), &g, None).expect("it leaves room");
+    let volume = adopt_check("vda", &image.probe(), &g, None, false).expect("it leaves room");
     assert_eq!(volume, g.data_len);
     assert_eq!(image.blkid(), "gpt");
 }
@@ -355,10 +356,10 @@ fn a_filesystem_left_under_a_table_is_seen() {
     );
     assert_eq!(content.data_end, Some(mib(256)));
     let g = geometry(mib(512), true);
-    let refusal = adopt_check("vda", &content, &g, None).expect_err("which of them?");
+    let refusal = adopt_check("vda", &content, &g, None, false).expect_err("which of them?");
     assert!(refusal.to_string().contains("Btrfs and a GPT"), "{refusal}");
     assert_eq!(
-        adopt_check("vda", &content, &g, Some(mib(256))),
+        adopt_check("vda", &content, &g, Some(mib(256)), false),
         Ok(mib(256))
     );
 }
@@ -485,7 +486,13 @@ fn restripe_knows_its_own() {
             let image = Image::new("own", 64 * M);
             image.run("mkfs.ext4 -q IMG 40M");
             image.put(place.0 << 9, &bytes);
-            assert_eq!(image.probe().kind, Kind::Restripe);
+            let content = image.probe();
+            assert!(content.is_member);
+            // What it would be if that volume were not needed.
+            assert_eq!(
+                (content.kind, content.data_end),
+                (Kind::Ext4, Some(mib(40)))
+            );
         }
     }
     let image = Image::new("signature", 64 * M);
@@ -496,7 +503,8 @@ fn restripe_knows_its_own() {
     };
     encode_signature(&signature, &mut block, crc);
     image.put(0, &block);
-    image.expect(Kind::Restripe, "", None);
+    assert!(image.probe().is_member);
+    image.expect(Kind::Unknown, "", None);
 }
 
 #[track_caller]
@@ -514,8 +522,8 @@ fn refused<T: core::fmt::Debug>(got: Result<T, Refusal>, errno: Errno, words: &[
 fn content(kind: Kind, end: Option<Sectors>) -> Content {
     Content {
         kind,
-        second: None,
         data_end: end,
+        ..Content::default()
     }
 }
 
@@ -523,22 +531,28 @@ fn content(kind: Kind, end: Option<Sectors>) -> Content {
 fn a_volume_is_as_large_as_the_data() {
     let g = geometry(mib(64), true);
     let ext4 = |end| content(Kind::Ext4, Some(end));
-    assert_eq!(adopt_check("vda", &ext4(mib(40)), &g, None), Ok(mib(40)));
     assert_eq!(
-        adopt_check("vda", &ext4(mib(40) + Sectors(2)), &g, None),
+        adopt_check("vda", &ext4(mib(40)), &g, None, false),
+        Ok(mib(40))
+    );
+    assert_eq!(
+        adopt_check("vda", &ext4(mib(40) + Sectors(2)), &g, None, false),
         Ok(mib(40) + Sectors(8))
     );
-    assert_eq!(adopt_check("vda", &ext4(mib(62)), &g, None), Ok(mib(62)));
     assert_eq!(
-        adopt_check("vda", &ext4(mib(40)), &g, Some(mib(50))),
+        adopt_check("vda", &ext4(mib(62)), &g, None, false),
+        Ok(mib(62))
+    );
+    assert_eq!(
+        adopt_check("vda", &ext4(mib(40)), &g, Some(mib(50)), false),
         Ok(mib(50))
     );
     assert_eq!(
-        adopt_check("vda", &content(Kind::Luks, None), &g, Some(mib(50))),
+        adopt_check("vda", &content(Kind::Luks, None), &g, Some(mib(50)), false),
         Ok(mib(50))
     );
     assert_eq!(
-        adopt_check("vda", &content(Kind::Blank, None), &g, Some(mib(50))),
+        adopt_check("vda", &content(Kind::Blank, None), &g, Some(mib(50)), false),
         Ok(mib(50))
     );
 }
@@ -547,7 +561,7 @@ fn a_volume_is_as_large_as_the_data() {
 fn what_cannot_be_adopted_is_refused() {
     let g = geometry(mib(64), true);
     let ext4 = |end| content(Kind::Ext4, Some(end));
-    let check = |content: &Content, size| adopt_check("vda", content, &g, size);
+    let check = |content: &Content, size| adopt_check("vda", content, &g, size, false);
     // 64 MiB of data, of which 2 MiB are the reserve's.
     refused(
         check(&ext4(mib(64)), None),
@@ -594,11 +608,35 @@ fn what_cannot_be_adopted_is_refused() {
         Errno::EINVAL,
         &["nothing", "create"],
     );
+}
+
+#[test]
+fn a_member_is_adopted_only_by_force() {
+    let g = geometry(mib(64), true);
+    let member = Content {
+        is_member: true,
+        ..content(Kind::Ext4, Some(mib(40)))
+    };
+    for size in [None, Some(mib(40))] {
+        refused(
+            adopt_check("vda", &member, &g, size, false),
+            Errno::EEXIST,
+            &["vda", "assemble", "force=1"],
+        );
+        assert_eq!(adopt_check("vda", &member, &g, size, true), Ok(mib(40)));
+    }
+    // Force is for that and nothing else.
     refused(
-        check(&content(Kind::Restripe, None), Some(mib(40))),
-        Errno::EEXIST,
-        &["assemble"],
+        adopt_check("vda", &member, &g, Some(mib(39)), true),
+        Errno::EINVAL,
+        &["size=40894464"],
     );
+    refused(
+        new_member_check("vdb", &member, false),
+        Errno::EEXIST,
+        &["vdb", "restripe", "force=1"],
+    );
+    assert_eq!(new_member_check("vdb", &member, true), Ok(()));
 }
 
 #[test]
@@ -688,7 +726,7 @@ proptest! {
         }
         let content = probe(&mut Bytes(bytes), &mut [0; UNIT_SIZE]).expect("memory can be read");
         let g = geometry(mib(64), true);
-        if let Ok(volume) = adopt_check("vda", &content, &g, None) {
+        if let Ok(volume) = adopt_check("vda", &content, &g, None, false) {
             prop_assert!(volume <= g.data_len);
         }
     }

@@ -5,7 +5,7 @@
 use kernel::prelude::*;
 use restripe_core::{command, placement::Set};
 
-use super::{line, Node};
+use super::{line, progress, Node};
 use crate::sys::sysfs::Page;
 
 /// Shows something of the set the volume is on.
@@ -75,7 +75,11 @@ pub(super) fn show_size(node: &Node, page: &mut Page<'_>) -> Result {
 }
 
 pub(super) fn store_size(node: &Node, text: &[u8]) -> Result {
-    node.answer(text, || node.volume.resize(command::size(text)?.bytes()))
+    node.answer(text, || {
+        let size = command::size(text)?;
+        progress::writable(node)?;
+        node.volume.resize(size.bytes())
+    })
 }
 
 pub(super) fn show_array_state(node: &Node, page: &mut Page<'_>) -> Result {
