@@ -49,6 +49,23 @@ pub fn watch(job: JobId, path: &str, port: &Port, stop: &Stop) -> Outcome {
     Ok((0, String::new()))
 }
 
+/// Reports what the attribute says now, and then only what it says whenever the kernel wakes who polls it.
+pub fn notified(job: JobId, path: &str, port: &Port, stop: &Stop) -> Outcome {
+    let file = File::open(path).with_context(|| format!("open {path}"))?;
+    let say = || {
+        let text = read(&file).with_context(|| format!("read {path}"))?;
+        port.send(&Reply::Value { job, text })
+    };
+    say()?;
+    while !stop.asked() {
+        // The time is only there to see a stop: nothing is read, and so nothing reported, when it is over.
+        if poll(&mut [PollFd::new(&file, PollFlags::PRI)], Some(&LOOK_EVERY))? > 0 {
+            say()?;
+        }
+    }
+    Ok((0, String::new()))
+}
+
 /// One system call, so that the kernel sees the line whole, and its own errno is what comes back.
 pub fn write(path: &str, line: &[u8]) -> Outcome {
     let mut file = File::options()

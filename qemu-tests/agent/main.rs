@@ -9,6 +9,7 @@ mod port;
 mod setup;
 mod shell;
 mod tree;
+mod uevents;
 mod verify;
 mod writer;
 
@@ -117,6 +118,14 @@ fn dispatch(request: Request, port: &Port, jobs: &mut HashMap<JobId, Stop>) {
         Request::Watch { job, path } => start(
             job,
             Box::new(move |port, stop| attrs::watch(job, &path, &port, &stop)),
+        ),
+        Request::Notified { job, path } => start(
+            job,
+            Box::new(move |port, stop| attrs::notified(job, &path, &port, &stop)),
+        ),
+        Request::Uevents { job } => start(
+            job,
+            Box::new(move |port, stop| uevents::listen(job, &port, &stop)),
         ),
         Request::Write { job, spec } => start(
             job,

@@ -13,6 +13,7 @@ macro_rules! scenarios {
 }
 
 scenarios! {
+    assemble
     bad_input
     control_files
     control_fuzz
@@ -26,6 +27,8 @@ scenarios! {
     harness_corruption_seen
     md_bytes
     members
+    memory
+    migrate_many
     migrate_pairs
     migrate_raid0_xfs
     migrate_raid1_ext4

@@ -271,6 +271,10 @@ impl Journey {
 /// KiB per second that a migration under cuts is held to, so that there is a middle to cut it in.
 const PACE: u64 = 6144;
 
+/// How far beyond its point a migration may get before the cut, as a part of the volume: the cut finds it under way,
+/// and can't find it done, however slow the machine is.
+const LEASH: u64 = 15;
+
 /// The whole job with power cuts at points the seed decides.
 pub fn with_cuts(ctx: &mut Ctx, plan: Plan, cuts: u32) -> Result<()> {
     let mut journey = Journey::prepare(ctx, plan)?;
@@ -279,18 +283,30 @@ pub fn with_cuts(ctx: &mut Ctx, plan: Plan, cuts: u32) -> Result<()> {
     let before = journey.capacity(&vm)?;
     let mut load = journey.load(ctx, &vm)?;
     vm.must_set(VOLUME, "sync_speed_max", &PACE.to_string())?;
-    journey.migrate(&vm)?;
     let sectors = vm.number(VOLUME, "size")? / 512;
     let mut points: Vec<_> = (0..cuts)
         .map(|_| ctx.random.u64(..sectors * 9 / 10))
         .collect();
     points.sort_unstable();
+    let leash = |point: u64| (point + sectors / LEASH).to_string();
+    vm.must_set(VOLUME, "sync_max", &leash(points[0]))?;
+    journey.migrate(&vm)?;
     let mut cursors = Vec::new();
     for (cut, point) in points.into_iter().enumerate() {
-        let reached = vm.wait_position(VOLUME, point)?;
-        cursors.push(reached.clone());
+        vm.must_set(VOLUME, "sync_max", &leash(point))?;
+        ensure!(
+            vm.wait_done(VOLUME, point)?,
+            "the migration was over before cut {}",
+            cut + 1
+        );
         // A cut between two commits as often as right after one.
         load.writer.wait_acks(ctx.random.u64(1..200))?;
+        let reached = vm.number(VOLUME, "migrate_position")?;
+        ensure!(
+            vm.attr(VOLUME, "migrate_state")? == "running",
+            "cut {} would find no migration under way",
+            cut + 1
+        );
         journey.cut(vm, load)?;
         vm = ctx.boot(&journey.disks)?;
         let context = || {
@@ -301,12 +317,13 @@ pub fn with_cuts(ctx: &mut Ctx, plan: Plan, cuts: u32) -> Result<()> {
         };
         journey.come_back(&vm).with_context(context)?;
         load = journey.load(ctx, &vm)?;
+        cursors.push(reached.to_string());
     }
-    let amid = cursors.iter().filter(|cursor| *cursor != "none").count();
     ctx.notes.push(format!(
-        "{cuts} cuts, {amid} of them with the migration under way, of {sectors} sectors at {}",
+        "{cuts} cuts with the migration under way, of {sectors} sectors at {}",
         cursors.join(" ")
     ));
+    vm.must_set(VOLUME, "sync_max", "max")?;
     vm.must_set(VOLUME, "sync_speed_max", "0")?;
     vm.wait_migrated(VOLUME)?;
     ensure!(

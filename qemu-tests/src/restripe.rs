@@ -106,9 +106,8 @@ impl Vm {
 
     /// Waits until so many sectors of a migration are done; false if it was over before.
     pub fn wait_done(&self, volume: &str, sectors: u64) -> Result<bool> {
-        let done = |text: &str| text.split(' ').next()?.parse::<u64>().ok();
         let text = self.wait_volume(volume, "sync_completed", |text| {
-            text == "none" || done(text).is_some_and(|done| done >= sectors)
+            completed(text).is_none_or(|(done, _)| done >= sectors)
         })?;
         Ok(text != "none")
     }
@@ -163,6 +162,12 @@ impl Vm {
         let bytes = self.get(path)?;
         Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
     }
+}
+
+/// What `sync_completed` says: sectors done, and in all; nothing where it says `none`.
+pub fn completed(text: &str) -> Option<(u64, u64)> {
+    let (done, total) = text.split_once(" / ")?;
+    Some((done.parse().ok()?, total.parse().ok()?))
 }
 
 fn taken(result: Result<(), Refusal>, file: &str, line: &str) -> Result<()> {

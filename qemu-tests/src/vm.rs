@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::link::{Job, Link};
 use crate::qemu::{Machine, Process};
-use crate::wire::{JobId, PIECE, Reply, Request};
+use crate::wire::{JobId, LISTENING, PIECE, Reply, Request};
 
 /// A boot takes seconds; a loaded machine may need minutes. Only there to end a hang.
 const BOOT: Duration = Duration::from_secs(600);
@@ -199,6 +199,34 @@ impl Vm {
             })?,
             path: path.to_owned(),
         })
+    }
+
+    /// Follows a sysfs file by nothing but the kernel's wake-ups of who polls it. What it says now has been taken.
+    pub fn notified(&self, path: &str) -> Result<Watch> {
+        let watch = Watch {
+            job: self.start(|job| Request::Notified {
+                job,
+                path: path.to_owned(),
+            })?,
+            path: path.to_owned(),
+        };
+        watch.wait(|_| true)?;
+        Ok(watch)
+    }
+
+    /// Listens to uevents from now on.
+    pub fn uevents(&self) -> Result<Watch> {
+        let watch = Watch {
+            job: self.start(|job| Request::Uevents { job })?,
+            path: "uevents".to_owned(),
+        };
+        watch.wait(|text| text == LISTENING)?;
+        Ok(watch)
+    }
+
+    /// Ends what was followed.
+    pub fn unwatch(&self, watch: Watch) -> Result<()> {
+        self.stop_job(watch.job.id)
     }
 
     /// Starts a request that answers under its job's number.

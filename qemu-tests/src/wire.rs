@@ -17,6 +17,9 @@ const MAX_FRAME: usize = 64 << 20;
 /// Bulk data is cut into pieces of this many bytes, so that other jobs get their turn.
 pub const PIECE: usize = 256 << 10;
 
+/// Said when nothing that happens from then on is missed.
+pub const LISTENING: &str = "listening";
+
 /// Number by which host and guest mean the same job.
 pub type JobId = u32;
 
@@ -47,6 +50,10 @@ pub enum Request {
     Fuzz { job: JobId, spec: FuzzSpec },
     /// Report a sysfs attribute now and at every change.
     Watch { job: JobId, path: String },
+    /// Report a sysfs attribute now, and from then on only when the kernel wakes who polls it.
+    Notified { job: JobId, path: String },
+    /// Report the kernel's uevents; the first value is [`LISTENING`].
+    Uevents { job: JobId },
     /// Write stamped blocks and report what was acknowledged.
     Write { job: JobId, spec: WriterSpec },
     /// Check stamped blocks against what was acknowledged.
