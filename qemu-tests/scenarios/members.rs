@@ -3,6 +3,7 @@
 
 mod cut;
 mod life;
+mod mend;
 mod refused;
 
 use anyhow::{Context, Result};
@@ -23,6 +24,7 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
         life::check(&vm, level, members).with_context(|| format!("{level} of {members}"))?;
     }
     refused::check(&vm)?;
+    mend::check(&vm)?;
     let (vm, ledger) = cut::in_the_middle(ctx, vm, &disks)?;
     cut::goes_on(&vm, &ledger)?;
     vm.unload()?;

@@ -15,6 +15,7 @@ macro_rules! scenarios {
 scenarios! {
     assemble
     bad_input
+    blocked
     control_files
     control_fuzz
     crash_cuts
