@@ -152,7 +152,7 @@ fn values(judge: &mut Judge) -> Result<()> {
         ("sync_speed_max", "4294967296", EINVAL, "4294967295"),
         ("sync_max", "all", EINVAL, "number"),
         ("latency_target_us", "100", EOPNOTSUPP, "latency"),
-        ("member_action", "fail=0", EOPNOTSUPP, "version"),
+        ("member_action", "fail=0", EBUSY, "lost"),
         ("member_action", "eat=0", EINVAL, "eat"),
         ("size", "1000", EINVAL, "512"),
         ("size", "1073741824", ENOSPC, "1073741824"),
