@@ -144,7 +144,7 @@ fn migrations(judge: &mut Judge) -> Result<()> {
 fn values(judge: &mut Judge) -> Result<()> {
     for (file, line, errno, words) in [
         ("migrate_state", "pause", ENODATA, "migration"),
-        ("migrate_state", "abort", EOPNOTSUPP, "abort"),
+        ("migrate_state", "abort", ENODATA, "abort"),
         ("migrate_state", "stop", EINVAL, "pause"),
         ("sync_action", "check", EINVAL, "parity"),
         ("sync_action", "destroy", EINVAL, "check"),
