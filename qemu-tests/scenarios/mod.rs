@@ -36,4 +36,5 @@ scenarios! {
     migrate_raid5_ext4
     unclean
     volumes
+    write_hole
 }

@@ -7,6 +7,7 @@
 //! read after that, so it can't move through a write that holds its range.
 
 use crate::geometry::{Logical, MemberMask, Range, Sectors};
+use crate::journal::Journal;
 use crate::placement::Set;
 use crate::rules::{Rule, Rules};
 use crate::way::Way;
@@ -29,6 +30,13 @@ pub struct Map {
     pub clean: bool,
     /// Writes wait for the next map: locks are about to change their meaning.
     pub hold: bool,
+    /// Writes of parity sets go through it first, but those of the gap at the target: rows there
+    /// are not the truth yet.
+    pub journal: Option<Journal>,
+    /// Writes of the gap wait for the next map. They change places that source and target
+    /// share before the parity there follows; that must be over when a commit makes the
+    /// target the truth.
+    pub gap_waits: bool,
     /// No writes at all, for good: read-only assembly or failed volume.
     pub read_only: bool,
     /// All of them hold, but in a build for tests.

@@ -8,8 +8,8 @@ mod volume;
 mod words;
 
 pub use knob::{
-    latency_target_us, migrate_state, size, sync_action, sync_max, sync_speed_max, MigrateState,
-    SyncRequest,
+    journal, latency_target_us, migrate_state, size, sync_action, sync_max, sync_speed_max,
+    MigrateState, SyncRequest,
 };
 pub use value::Paths;
 pub use volume::{

@@ -12,6 +12,7 @@
 //! * `scrub` makes copies and parity true, or compares them (I8).
 
 mod control;
+mod journal;
 mod mover;
 mod rebuild;
 mod scrub;
@@ -22,7 +23,7 @@ use core::ops::DerefMut;
 use crate::admit::{Cursor, Map};
 use crate::geometry::{Logical, MemberId, MemberMask, Range, Sectors};
 use crate::list::List;
-use crate::ondisk::{Member, StashHeader, Superblock};
+use crate::ondisk::{JournalMode, Member, StashHeader, Superblock};
 use crate::pace::Pace;
 use crate::rules::{Rule, Rules};
 use crate::shape::Change;
@@ -113,6 +114,14 @@ pub enum Event {
     },
     /// A write met a map that is clean.
     WantActive,
+    /// The journal has no room for a write, or soon has none.
+    WantRoom,
+    /// Answers `Replay`.
+    Replayed {
+        failed: MemberMask,
+    },
+    /// The user's `journal`.
+    Journal(JournalMode),
     /// A request failed at these members; it waits for a `Settle`. Said before the
     /// request leaves its map, so that no drain ends without its being known.
     Faulted {
@@ -142,6 +151,9 @@ pub enum Intent {
     Lock { job: u8, start: u64, end: u64 },
     /// Give it back. No answer.
     Unlock { job: u8 },
+    /// Write once more what the records say that [`counts`](crate::journal::counts) for
+    /// `epoch` and [`replays`](crate::journal::replays) take, in the order of their numbers.
+    Replay { epoch: u64 },
     /// Read `range` at the source into the job's buffer, zeroes behind the volume's end.
     Load { job: u8, range: Range },
     /// Read a stashed window into the job's buffer: from the first of `members` whose data crc is right.
@@ -297,6 +309,10 @@ pub struct Engine<S: DerefMut<Target = Superblock>> {
     /// A resync failed at members that can't be done without; it is tried again when the user says so.
     scrub_blocked: bool,
     stash: Option<StashHeader>,
+    /// The epoch whose journal is to be replayed first.
+    replay: Option<u64>,
+    /// Of the records that are written now.
+    lap: u64,
     /// `stash` was found at assembly, and is not on all members yet that are to have it.
     restash: bool,
     scrub: Option<Scrub>,
@@ -345,6 +361,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             restash: false,
             scrub_blocked: false,
             stash,
+            replay: None,
+            lap: sb.journal.retired + 1,
             scrub: None,
             change: None,
             coming: MemberMask::EMPTY,
@@ -374,8 +392,16 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         self.piece = piece;
     }
 
-    /// Begins: loads the stash if there is one, makes the superblock durable, says `Ready`.
+    /// Begins: replays the journal and loads the stash, where there is any, makes the superblock
+    /// durable, says `Ready`.
     pub fn start(&mut self) {
+        if let Some(epoch) = self.replay.filter(|_| !self.read_only) {
+            return self.emit(Intent::Replay { epoch });
+        }
+        self.load_found_stash();
+    }
+
+    fn load_found_stash(&mut self) {
         if let Some(header) = self.stash {
             let members = self.map.flush_members();
             let range = header.range;
@@ -432,6 +458,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             Event::Drained { who: Who::Job(job) } => self.window_drained(job),
             Event::WantActive if self.sb_active_published() => self.emit(Intent::Publish),
             Event::WantActive => self.control.want_active = true,
+            Event::WantRoom => self.control.want_room |= self.map.journal.is_some(),
+            Event::Replayed { failed } => self.replayed(failed),
+            Event::Journal(mode) => self.set_journal(mode),
             Event::Faulted { members } => self.faulted(members),
             Event::Quiet => self.control.quiet = true,
             Event::Pause => self.set_paused(true),

@@ -26,7 +26,7 @@ pub use codec::{decode, encode, is_superblock, DecodeError};
 pub use digest::Digest;
 pub use format::{INCOMPAT_KNOWN, RO_COMPAT_KNOWN, SUPERBLOCK_SIZE, VERSION};
 pub use journal::{
-    JournalEntry, JournalHeader, JournalMode, JournalState, JOURNAL_HEADER_SIZE,
+    JournalEntry, JournalHeader, JournalMode, JournalState, JournalWriter, JOURNAL_HEADER_SIZE,
     MAX_JOURNAL_ENTRIES,
 };
 pub use place::{

@@ -67,6 +67,8 @@ pub struct Assembly {
     pub missing: MemberMask,
     /// It was not stopped in order: copies and parity are stale until resynced.
     pub unclean: bool,
+    /// The epoch of the superblock found: records of the journal count if they are of it.
+    pub epoch: u64,
     /// What the user should know.
     pub notes: List<Note, { 2 * MAX_DEVICES }>,
 }

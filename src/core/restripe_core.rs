@@ -31,6 +31,8 @@ pub mod probe;
 pub mod parity;
 pub mod stripe;
 
+pub mod journal;
+
 pub mod admit;
 pub mod range_lock;
 

@@ -2,7 +2,7 @@
 //! The invariants of DESIGN section 3 by name, so that a test-only build can
 //! break one on purpose and show that the simulator catches it.
 
-/// An invariant.
+/// An invariant, or what one rests on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Rule {
     /// One truth: the commit that ends a window retires its stash.
@@ -21,11 +21,15 @@ pub enum Rule {
     I7,
     /// Parity is true or known not to be.
     I8,
+    /// What a parity write changes is in the journal first.
+    Journal,
+    /// A mark is cleared only when what was written under it is durable.
+    Marks,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Rule; 8] = [
+    pub const ALL: [Rule; 10] = [
         Rule::I1,
         Rule::I2,
         Rule::I3,
@@ -34,6 +38,8 @@ impl Rule {
         Rule::I6,
         Rule::I7,
         Rule::I8,
+        Rule::Journal,
+        Rule::Marks,
     ];
 }
 

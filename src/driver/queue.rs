@@ -7,6 +7,7 @@
 //! ([`slow`]). Whoever waits holds no map, so that a new one can always be published and drained.
 
 mod flush;
+mod journal;
 mod mend;
 mod parity;
 mod plain;
@@ -55,6 +56,8 @@ enum Stage {
     ParityReads,
     /// What could not be read for it is written anew, by a worker.
     ParityMend,
+    /// A round's record in the journal.
+    ParityJournal,
     ParityWrites,
     /// It failed at members, and the engine has to know.
     Faulted,
@@ -77,6 +80,8 @@ pub(crate) struct Io {
     /// Members at which it failed.
     pub(crate) failed: MemberMask,
     parity: Option<KBox<ParityOp>>,
+    /// Of a write that a worker carries out: done before it had to wait for another map.
+    done: Sectors,
 }
 
 static IDS: Atomic<u64> = Atomic::new(0);
@@ -94,6 +99,7 @@ impl Operations for Queue {
             route: Route::Source,
             failed: MemberMask::EMPTY,
             parity: None,
+            done: Sectors::ZERO,
         })
     }
 
@@ -108,6 +114,7 @@ impl Operations for Queue {
             Stage::Dataless => plain::dataless_done(rq, outcome),
             Stage::Flush => flush::done(rq, outcome),
             Stage::ParityReads => parity::reads_done(rq, outcome),
+            Stage::ParityJournal => parity::journal_done(rq, outcome),
             Stage::ParityWrites => parity::writes_done(rq, outcome),
             // These do their I/O by themselves.
             Stage::Admit
@@ -126,6 +133,7 @@ impl Operations for Queue {
             Stage::SlowWrite => slow::write(&volume, rq),
             Stage::ParityReads => parity::calculate(&volume, rq),
             Stage::ParityMend => parity::mend(&volume, rq),
+            Stage::ParityJournal => parity::write(rq),
             Stage::ParityWrites => parity::round(&volume, rq),
             _ => admit(&volume, rq),
         }
@@ -163,6 +171,7 @@ fn finish(mut rq: OwnedRequest<Queue>, status: Status) {
     io.stage = Stage::Admit;
     io.failed = MemberMask::EMPTY;
     io.view = None;
+    io.done = Sectors::ZERO;
     let (id, locked, parity) = (io.id, io.locked.take(), io.parity.take());
     if locked.is_some() || parity.is_some() {
         let volume = rq.queue_data();
@@ -187,6 +196,7 @@ fn fault(mut rq: OwnedRequest<Queue>, members: MemberMask) {
     io.stage = Stage::Faulted;
     io.failed = members;
     io.view = None;
+    io.done = Sectors::ZERO;
     let parity = io.parity.take();
     let volume = rq.queue_data();
     if let Some(op) = parity {
@@ -196,6 +206,21 @@ fn fault(mut rq: OwnedRequest<Queue>, members: MemberMask) {
         volume.count_write_error(member);
     }
     rq.enqueue_by(Volume::workers);
+}
+
+/// A write can't go on under its map: it keeps its range, and what it has done, and begins anew under
+/// the next one. `for_room`: because the journal has none left. Any context but that of a lock.
+fn wait_for_map(volume: &Volume, mut rq: OwnedRequest<Queue>, view: Entered<View>, for_room: bool) {
+    let io = rq.data_mut();
+    io.stage = Stage::Admit;
+    let parked = volume.parked().put(rq, || view.is_current());
+    drop(view);
+    match parked {
+        Some(rq) => rq.enqueue(volume.workers()),
+        // First it waits, then the engine is told: its answer comes to all who wait.
+        None if for_room => volume.post(Event::WantRoom),
+        None => {}
+    }
 }
 
 /// Tells the engine, and waits for it.

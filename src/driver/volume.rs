@@ -28,6 +28,7 @@ use kernel::sync::{
 };
 use restripe_core::engine::{Engine, Event};
 use restripe_core::geometry::{MemberId, MemberMask, MAX_MEMBERS};
+use restripe_core::journal::Ring;
 use restripe_core::ondisk::Superblock;
 use restripe_core::refusal;
 use restripe_core::shape::Change;
@@ -77,6 +78,9 @@ pub(crate) struct Volume {
     epochs: Epochs<View>,
     #[pin]
     locks: Locks,
+    /// Room in the journal.
+    #[pin]
+    ring: SpinLockIrq<Ring>,
     /// Writes that wait for another map.
     #[pin]
     parked: Parking,
@@ -132,7 +136,7 @@ pub(crate) struct Volume {
 }
 
 impl Volume {
-    /// Takes note of an event. `WantActive` and `Faulted` in any context, all others in *task*
+    /// Takes note of an event. `WantActive`, `WantRoom` and `Faulted` in any context, all others in *task*
     /// context, where it may wait a moment for room.
     pub(crate) fn post(&self, event: Event) {
         self.inbox.put(event);
@@ -355,6 +359,10 @@ impl Volume {
 
     pub(crate) fn locks(&self) -> &Locks {
         &self.locks
+    }
+
+    pub(crate) fn ring(&self) -> &SpinLockIrq<Ring> {
+        &self.ring
     }
 
     pub(crate) fn parked(&self) -> &Parking {

@@ -9,6 +9,7 @@ mod head;
 mod intents;
 mod memory;
 mod mover;
+mod replay;
 mod scrub;
 
 pub(crate) use chore::Chores;
@@ -36,6 +37,8 @@ pub(crate) struct Birth {
     pub(crate) superblock: KBox<Superblock>,
     pub(crate) before: KBox<Superblock>,
     pub(crate) stash: Option<StashHeader>,
+    /// The epoch whose journal is to be replayed.
+    pub(crate) replay: Option<u64>,
     pub(crate) read_only: bool,
     /// As many as there are epochs.
     pub(crate) spares: Views,
@@ -107,11 +110,12 @@ fn make_engine(
 
 fn run(volume: &Arc<Volume>, birth: Birth, _control: &KthreadControl) {
     let made = make_engine(birth.superblock, birth.before, birth.stash, birth.read_only);
-    let Ok(engine) = made else {
+    let Ok(mut engine) = made else {
         volume.set_failed();
         volume.set_stopped();
         return;
     };
+    engine.set_replay(birth.replay);
     let mut worker = Worker {
         volume: volume.clone(),
         drains: List::new(),

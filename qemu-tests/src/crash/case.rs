@@ -145,6 +145,21 @@ pub const ALL: &[Case] = &[
         ..COMMON
     },
     Case {
+        name: "raid5-degraded",
+        failed: 1,
+        make: &[
+            Class(
+                "create",
+                "level=raid5 chunk=65536 members=/dev/vda,/dev/vdb,/dev/vdc assume_clean=1 name=restripe0",
+            ),
+            Volume("member_action", "fail=2"),
+        ],
+        until: Until::Acks(1500),
+        assemble: &[Assemble(&["members=/dev/vda,/dev/vdb degraded=1 name=restripe0"])],
+        rest: &[],
+        ..COMMON
+    },
+    Case {
         name: "md-raid5-degraded",
         device: "/dev/md0",
         failed: 1,

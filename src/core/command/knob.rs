@@ -4,6 +4,7 @@
 use super::value;
 use super::words::{line_of, Quoted};
 use crate::geometry::{Logical, Sectors};
+use crate::ondisk::JournalMode;
 use crate::refusal;
 use crate::text::Refusal;
 
@@ -46,6 +47,21 @@ pub fn sync_action(line: &[u8]) -> Result<SyncRequest, Refusal> {
             Quoted(other)
         )),
     }
+}
+
+/// Reads `journal`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn journal(line: &[u8]) -> Result<JournalMode, Refusal> {
+    let word = line_of(line)?;
+    JournalMode::from_name(word).ok_or_else(|| {
+        refusal!(
+            EINVAL,
+            "journal can't be set to {}; write auto, always or off",
+            Quoted(word)
+        )
+    })
 }
 
 /// Reads `migrate_state`.

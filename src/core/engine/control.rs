@@ -35,6 +35,8 @@ pub enum Step {
     Finish,
     /// Nothing is being written: the superblock says clean.
     Clean,
+    /// The journal is in force from now on, or no more.
+    Journal,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -63,13 +65,22 @@ enum State {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Control {
     state: State,
-    step: Step,
+    pub(super) step: Step,
     /// Faults to be made durable.
     faults: MemberMask,
     /// Faults that the volume can't bear: their requests end with EIO.
     pub(super) unbearable: MemberMask,
     pub(super) want_active: bool,
     pub(super) quiet: bool,
+    /// The journal wants room.
+    pub(super) want_room: bool,
+    /// Requests that failed are settled so when the next superblock is durable.
+    pub(super) unsettled: Option<MemberMask>,
+    /// Records may tell of what never came, or comes otherwise: until they are retired no more
+    /// of the parity is called true.
+    pub(super) outdated: bool,
+    /// The journal's lap that this step retires.
+    pub(super) retiring: Option<u64>,
     /// `Engine::before` holds the superblock of a migration that waits to begin.
     pub(super) starting: bool,
     /// The migration is to turn round.
@@ -87,7 +98,7 @@ pub(super) struct Control {
     /// What the flush of this step makes durable, as far as a cursor may tell.
     flushed_to: Logical,
     /// Resynced when the last flush began.
-    flushed_scrub: Logical,
+    pub(super) flushed_scrub: Logical,
     /// Members whose signatures stand, as far as is known.
     signed: MemberMask,
 }
@@ -153,6 +164,8 @@ pub fn map_of(sb: &Superblock, read_only: bool) -> Map {
         rebuilding: sb.rebuilding(),
         clean: sb.clean && !read_only,
         hold: false,
+        journal: None,
+        gap_waits: false,
         read_only,
         rules: Rules::default(),
     }
@@ -189,6 +202,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         if !self.control.faults.is_empty() || self.control.want_active {
             return self.begin(Step::Plain);
         }
+        if self.control.want_room {
+            return self.begin(Step::Plain);
+        }
         if self.apply_change() {
             return self.begin(Step::Members);
         }
@@ -209,7 +225,14 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             let known = shape::leavers(&self.sb).is_empty() || !self.has_moved();
             return self.begin(if known { Step::Finish } else { Step::Plain });
         }
+        if !self.stopping && self.journal_is_due() {
+            return self.begin(Step::Journal);
+        }
         let overdue = self.now >= self.last_commit + COMMIT_INTERVAL;
+        if self.control.outdated && overdue {
+            self.control.want_room = true;
+            return self.begin(Step::Plain);
+        }
         if self.has_progress() && (self.need_commit || overdue || (idle && self.at_rest())) {
             return self.begin(Step::Plain);
         }
@@ -256,25 +279,41 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     pub(super) fn begin(&mut self, step: Step) {
         assert_eq!(self.control.state, State::Idle);
         self.control.step = step;
+        self.control.retiring = None;
         match step {
-            Step::Start | Step::Turn | Step::Finish => {
+            Step::Start | Step::Turn | Step::Finish | Step::Journal => {
                 // Keys of the range lock, or the sets, change their meaning: no write may hold an old one.
                 self.map.hold = true;
+                self.next_lap();
                 self.emit(Intent::Publish);
                 self.drain_before();
             }
             Step::Clean => {
                 // From here on writes wait for `active`; those under way must end.
                 self.map.clean = true;
+                self.next_lap();
                 self.emit(Intent::Publish);
                 self.drain_before();
             }
             // What was copied by now is committed once all that read it at the source has ended:
             // a value such a read has seen of a write under way may be at the source only,
             // and must not be taken back by a cursor that passes it (I6).
-            Step::Plain if self.has_moved() && !self.is_urgent() => self.drain_before(),
+            Step::Plain if (self.has_moved() || self.control.want_room) && !self.is_urgent() => {
+                if self.next_lap() {
+                    self.map.gap_waits = self.map.target.is_some();
+                    self.emit(Intent::Publish);
+                }
+                self.drain_before();
+            }
             // What was sent while a member was still there has ended before another takes its place.
-            Step::Members => self.drain_before(),
+            Step::Members => {
+                if self.next_lap() {
+                    // Records that are of a set as it was do not count for it as it becomes.
+                    self.map.hold = true;
+                    self.emit(Intent::Publish);
+                }
+                self.drain_before();
+            }
             _ => self.flush(),
         }
     }
@@ -369,12 +408,16 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 return;
             }
         }
-        let changes_sets = matches!(self.control.step, Step::Start | Step::Turn | Step::Finish);
-        if changes_sets && !self.control.faults.is_empty() {
+        let is_held = matches!(
+            self.control.step,
+            Step::Start | Step::Turn | Step::Finish | Step::Journal
+        );
+        if is_held && !self.control.faults.is_empty() {
             // A write that failed may be at the source only; it is tried again before the target is
             // all there is. And what is to begin does not know of the fault.
             self.control.state = State::Idle;
             self.map.hold = false;
+            self.journal_step_failed();
             self.emit(Intent::Publish);
             return;
         }
@@ -424,11 +467,12 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             Step::Start if self.control.starting => {
                 // `before` holds the wanted superblock; keep the old one there instead.
                 let (epoch, generation) = self.sb.age();
-                let clean = self.sb.clean;
+                let (clean, journal) = (self.sb.clean, self.sb.journal);
                 core::mem::swap(&mut *self.sb, &mut *self.before);
                 self.sb.epoch = epoch;
                 self.sb.generation = generation;
                 self.sb.clean = clean;
+                self.sb.journal = journal;
                 self.control.starting = false;
             }
             Step::Finish if self.sb.migration.is_some() => {
@@ -493,6 +537,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             self.update_scrub(to);
             self.control.committing.scrubbed = self.scrub.map(|_| to);
         }
+        self.update_journal(flushed);
         self.control.committing.size = self.sb.volume_sectors;
         self.control.committing.leaving =
             self.control.committing.leaving | core::mem::take(&mut self.leaving);
@@ -560,10 +605,13 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// A new member failed before the migration began: back to what was.
     fn take_back_start(&mut self, failed: MemberMask) {
         let (epoch, generation) = self.sb.age();
+        let journal = self.sb.journal;
         core::mem::swap(&mut *self.sb, &mut *self.before);
         self.sb.epoch = epoch;
         self.sb.generation = generation;
         self.turn_away();
+        self.sb.journal = journal;
+        self.journal_step_failed();
         self.control.step = Step::Plain;
         self.control.turning = false;
         self.paused = false;
@@ -591,6 +639,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         let step = self.control.step;
         let settled = done.faults;
         let had_target = self.map.target.is_some();
+        let had_journal = self.map.journal.is_some();
         let read_only = self.map.read_only;
         let keep_clean = self.map.clean;
         let old_size = self.map.size;
@@ -601,6 +650,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         self.map.size = done.size;
         self.map.rules = self.rules;
         // A map that has sent writers away stays so until `active` is durable.
+        self.map.journal = self.journal_after(step, had_journal);
         self.map.clean = self.sb.clean || (keep_clean && !done.active && step != Step::Epoch);
         if let Some(to) = done.scrubbed {
             self.scrub_committed(to);
@@ -650,7 +700,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 self.paused = false;
                 self.control.turning = false;
             }
-            Step::Plain | Step::Members | Step::Turn | Step::Clean => {
+            Step::Plain | Step::Members | Step::Turn | Step::Clean | Step::Journal => {
                 if let Some(cursor) = done.cursor {
                     self.cursor.durable = cursor;
                 }
@@ -661,6 +711,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             }
         }
         if !settled.is_empty() {
+            self.outdate_journal();
             self.close_gap();
             self.cancel_start();
         }
@@ -672,6 +723,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
         if !settled.is_empty() {
             self.emit(Intent::Settle { retry: settled });
+        }
+        if let Some(retry) = self.control.unsettled.take() {
+            self.emit(Intent::Settle { retry });
         }
         if !settled.is_empty() || goes_on {
             self.retry_jobs();
@@ -807,10 +861,11 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             }
             self.end_failed_jobs();
         }
+        self.outdate_journal();
         self.distrust(lost);
         self.cancel_start();
         self.emit(Intent::Publish);
-        self.emit(Intent::Settle { retry });
+        self.settle_lost(retry);
         self.emit(Intent::Changed);
     }
 

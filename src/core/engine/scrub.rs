@@ -159,7 +159,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             if self.scrub.is_none() && self.may_recover() && !busy {
                 self.scrub = self.due_recovery();
             }
-            if self.scrub.is_some() {
+            if let Some(scrub) = self.scrub {
+                // A flush under way is of no use to it, however far another pass had come.
+                self.control.flushed_scrub = scrub.done();
                 self.emit(Intent::Changed);
             }
         }
@@ -347,7 +349,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         if scrub.kind == ScrubKind::Recover {
             return self.update_recovery(to);
         }
-        if scrub.kind != ScrubKind::Resync || scrub.void {
+        if scrub.kind != ScrubKind::Resync || scrub.void || self.control.outdated {
             return;
         }
         let index = self.set_index(scrub.which);

@@ -7,7 +7,7 @@
 //! `restrpJR` (8), CRC-32C of the rest of the header from byte 12 on (4), CRC-32C of the payload
 //! (4), volume uuid (16), epoch (8), lap (8), sequence number (8), offset in the journal region,
 //! in sectors (8), payload in sectors (4), entries (2), zeroes (2), what identifies the set (8),
-//! first and end sector of the volume of the rows it is about (8, 8), entries from byte 96 on:
+//! members that the record was written to, one bit each (4), zeroes, entries from byte 96 on:
 //! member (1), zeroes (3), sectors (4), first sector on the member (8).
 //!
 //! A record counts if it is whole, of the volume, of the epoch of the newest superblock, at the
@@ -15,11 +15,11 @@
 //! are written to their places once more, in the order of their numbers: see `journal.rs`.
 
 use zerocopy::little_endian::{U16, U32, U64};
-use zerocopy::{FromBytes, FromZeros};
+use zerocopy::FromBytes;
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::Uuid;
-use crate::geometry::{Logical, MemberId, Physical, Range, Sectors};
+use crate::geometry::{MemberId, MemberMask, Physical, Sectors};
 
 /// Bytes of a record's header.
 pub const JOURNAL_HEADER_SIZE: usize = 4096;
@@ -53,8 +53,8 @@ struct Block {
     entry_count: U16,
     unused: [u8; 2],
     set: U64,
-    start: U64,
-    end: U64,
+    members: U32,
+    unused_too: [u8; 12],
     entries: [DiskEntry; MAX_JOURNAL_ENTRIES],
 }
 
@@ -131,8 +131,8 @@ pub struct JournalHeader {
     pub payload_crc: u32,
     /// Which set its rows are of.
     pub set: u64,
-    /// The rows.
-    pub rows: Range,
+    /// Members that it was written to: only when it was on all of them did its write go on.
+    pub members: MemberMask,
 }
 
 impl JournalHeader {
@@ -146,36 +146,9 @@ impl JournalHeader {
         out: &mut [u8],
         crc: impl Fn(&[u8]) -> u32,
     ) {
-        let bytes = &mut out[..JOURNAL_HEADER_SIZE];
-        // A block is all bytes of any value, of that size: this can't fail.
-        let Ok(block) = Block::mut_from_bytes(bytes) else {
-            unreachable!("a header is {JOURNAL_HEADER_SIZE} bytes");
-        };
-        block.zero();
-        block.magic = MAGIC;
-        block.payload_crc.set(self.payload_crc);
-        block.volume = self.volume.0;
-        block.epoch.set(self.epoch);
-        block.lap.set(self.lap);
-        block.sequence.set(self.sequence);
-        block.at.set(self.at.0);
-        // CAST: A record is shorter than a journal, which is shorter than 2 TiB.
-        block.payload.set(self.payload.0 as u32);
-        block.set.set(self.set);
-        block.start.set(self.rows.start.0);
-        block.end.set(self.rows.end.0);
-        let mut count = 0;
-        for entry in entries {
-            assert!(count < MAX_JOURNAL_ENTRIES, "a record of too many places");
-            let disk = &mut block.entries[count];
-            disk.member = entry.member.0;
-            disk.len.set(entry.len.0 as u32);
-            disk.at.set(entry.at.0);
-            count += 1;
-        }
-        block.entry_count.set(count as u16);
-        let sum = crc(&bytes[CRC_FROM..]);
-        bytes[MAGIC.len()..CRC_FROM].copy_from_slice(&sum.to_le_bytes());
+        let mut writer = JournalWriter::new(out);
+        entries.for_each(|entry| writer.push(entry));
+        writer.seal(self, crc);
     }
 
     /// Reads a header, if one is there and whole. `crc` is CRC-32C.
@@ -193,15 +166,11 @@ impl JournalHeader {
             payload: Sectors(u64::from(block.payload.get())),
             payload_crc: block.payload_crc.get(),
             set: block.set.get(),
-            rows: Range {
-                start: Logical(block.start.get()),
-                end: Logical(block.end.get()),
-            },
+            members: MemberMask(block.members.get()),
         };
         let sum: u64 = Self::entries(bytes).map(|entry| entry.len.0).sum();
-        let whole = usize::from(block.entry_count.get()) <= MAX_JOURNAL_ENTRIES
-            && header.rows.start <= header.rows.end
-            && sum == header.payload.0;
+        let whole =
+            usize::from(block.entry_count.get()) <= MAX_JOURNAL_ENTRIES && sum == header.payload.0;
         whole.then_some(header)
     }
 
@@ -218,6 +187,78 @@ impl JournalHeader {
                 at: Physical(disk.at.get()),
                 len: Sectors(u64::from(disk.len.get())),
             })
+    }
+}
+
+/// Makes a header bit by bit.
+pub struct JournalWriter<'a> {
+    bytes: &'a mut [u8],
+    entries: usize,
+    payload: Sectors,
+}
+
+impl<'a> JournalWriter<'a> {
+    /// In the first 4096 bytes of `out`.
+    ///
+    /// # Panics
+    /// When `out` is shorter.
+    pub fn new(out: &'a mut [u8]) -> Self {
+        let bytes = &mut out[..JOURNAL_HEADER_SIZE];
+        bytes.fill(0);
+        JournalWriter {
+            bytes,
+            entries: 0,
+            payload: Sectors::ZERO,
+        }
+    }
+
+    fn block(&mut self) -> &mut Block {
+        // A block is all bytes of any value, of that size: this can't fail.
+        let Ok(block) = Block::mut_from_bytes(self.bytes) else {
+            unreachable!("a header is {JOURNAL_HEADER_SIZE} bytes");
+        };
+        block
+    }
+
+    /// Adds a place.
+    ///
+    /// # Panics
+    /// When there are [`MAX_JOURNAL_ENTRIES`] already.
+    pub fn push(&mut self, entry: JournalEntry) {
+        let index = self.entries;
+        assert!(index < MAX_JOURNAL_ENTRIES, "a record of too many places");
+        let disk = &mut self.block().entries[index];
+        disk.member = entry.member.0;
+        // CAST: A transfer is shorter than 2 TiB.
+        disk.len.set(entry.len.0 as u32);
+        disk.at.set(entry.at.0);
+        self.entries += 1;
+        self.payload = self.payload + entry.len;
+    }
+
+    /// Sectors of all places so far.
+    pub fn payload(&self) -> Sectors {
+        self.payload
+    }
+
+    /// Completes it. `crc` is CRC-32C.
+    pub fn seal(mut self, header: &JournalHeader, crc: impl Fn(&[u8]) -> u32) {
+        let count = self.entries as u16;
+        let block = self.block();
+        block.magic = MAGIC;
+        block.payload_crc.set(header.payload_crc);
+        block.volume = header.volume.0;
+        block.epoch.set(header.epoch);
+        block.lap.set(header.lap);
+        block.sequence.set(header.sequence);
+        block.at.set(header.at.0);
+        // CAST: A record is shorter than 2 TiB.
+        block.payload.set(header.payload.0 as u32);
+        block.set.set(header.set);
+        block.members.set(header.members.0);
+        block.entry_count.set(count);
+        let sum = crc(&self.bytes[CRC_FROM..]);
+        self.bytes[MAGIC.len()..CRC_FROM].copy_from_slice(&sum.to_le_bytes());
     }
 }
 
@@ -246,7 +287,7 @@ mod tests {
             payload: Sectors(24),
             payload_crc: 0x1234_5678,
             set: 0x1122_3344_5566,
-            rows: Range::new(Logical(100), Logical(228)),
+            members: MemberMask(0b101),
         };
         (header, [entry(1, 4096, 8), entry(2, 8192, 16)])
     }

@@ -24,6 +24,7 @@ pub(super) fn judge(
         last_slot: [None; MAX_MEMBERS],
         missing: MemberMask::EMPTY,
         unclean: false,
+        epoch: 0,
         notes: List::new(),
     };
     let everyone = |_: &Digest| true;
@@ -266,10 +267,18 @@ fn refuse_write_hole(
     let doubtful = used_sets(sb).any(|set| {
         let short = set.layout.level.has_parity() && set.missing(alive) > 0;
         let end = held_end(sb, set);
-        short && end > Logical::ZERO && (!sb.clean || set.resync < end)
+        let replayed = sb.journal.in_force && !options.read_only;
+        let torn = !sb.clean && !replayed;
+        short && end > Logical::ZERO && (torn || set.resync < end)
     });
     if !doubtful {
         return Ok(());
+    }
+    if options.read_only && sb.journal.in_force && !options.force {
+        return Err(refusal!(
+            EUCLEAN,
+            "the volume was not stopped in order, is short of a member, and its journal can't be replayed with read_only=1; assemble it writable, or say force=1 to read it as it is"
+        ));
     }
     if !(options.degraded && options.force) {
         return Err(refusal!(
@@ -299,6 +308,8 @@ fn update(
     assembly: &mut Assembly,
 ) -> Result<(), Refusal> {
     assembly.unclean = !sb.clean;
+    assembly.epoch = sb.epoch;
+    let journaled = sb.journal.in_force;
     let left = sb.epoch;
     for (index, row) in sb.members.iter_mut().enumerate() {
         let id = MemberId(index as u8);
@@ -316,7 +327,7 @@ fn update(
         // member is believed, whatever there is of that member already.
         let copies = !set.layout.level.has_parity();
         let there = if copies { alive | rebuilding } else { alive };
-        resync_after(set, there, assembly.unclean);
+        resync_after(set, there, assembly.unclean, journaled);
     }
     if options.paused {
         if let Some(migration) = &mut sb.migration {
@@ -339,14 +350,14 @@ fn update(
 }
 
 /// Where a set's copies and parity are to be relied on now (DESIGN I6, I8).
-fn resync_after(set: &mut Set, alive: MemberMask, unclean: bool) {
+fn resync_after(set: &mut Set, alive: MemberMask, unclean: bool, journaled: bool) {
     let layout = set.layout;
     let all = Logical(layout.capacity().0);
     // One leg is all the copies there are; parity short of a slot is believed
     // because the caller found it true or was forced to.
     if !set.can_compare(alive) {
         set.resync = all;
-    } else if unclean {
+    } else if unclean && !(journaled && layout.level.has_parity()) {
         set.resync = Logical::ZERO;
     }
 }

@@ -197,15 +197,12 @@ pub fn plan_parity_into(
     plan.lane = row.hi - row.lo;
     plan.lanes = row.lanes();
     match row.way()? {
+        // No parity to keep: the data alone, but by way of lanes, where they can't change between
+        // the journal and their places.
         Way::Plain => {
-            // No parity to keep: the data alone, straight from the request.
             for s in &row.segments {
-                let slot = set.layout.data_slot(piece.row, s.index);
-                let from = (slot, row.offset + s.lo);
-                push(&mut plan.writes, set, from, s.hi - s.lo, Buf::Data(s.from));
+                plan.calcs.push(row.copy_in(s));
             }
-            plan.lanes = 0;
-            return Some(());
         }
         Way::Modify => row.modify(plan),
         Way::Reconstruct => row.reconstruct(plan)?,

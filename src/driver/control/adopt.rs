@@ -8,7 +8,7 @@ use restripe_core::{command, shape, text::Refusal};
 use super::{
     device::Device,
     disks::{new_superblock, prepare},
-    launch::{in_order, launch},
+    launch::{in_order, launch, Found},
     new_stamp,
     registry::Reservation,
     Shared,
@@ -27,5 +27,12 @@ pub(super) fn adopt(shared: &Arc<Shared>, line: &[u8]) -> Result<(), Refusal> {
     let reservation = Reservation::new(shared, command.name, stamp.uuid)?;
     prepare(&device, &member.geometry, stamp.uuid, member.uuid)?;
     let present = in_order(core::slice::from_ref(&device))?;
-    launch(shared, reservation, superblock, present, None, false)
+    launch(
+        shared,
+        reservation,
+        superblock,
+        present,
+        Found::default(),
+        false,
+    )
 }

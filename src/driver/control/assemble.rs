@@ -16,7 +16,7 @@ use super::{
     device::Device,
     disks::{self, new_superblock, Superblocks},
     last_error::no_memory,
-    launch::launch,
+    launch::{launch, Found},
     registry::Reservation,
     Shared,
 };
@@ -50,7 +50,10 @@ pub(super) fn assemble(shared: &Arc<Shared>, line: &[u8]) -> Result<(), Refusal>
         reservation,
         superblock,
         present,
-        stash,
+        Found {
+            stash,
+            replay: assembly.unclean.then_some(assembly.epoch),
+        },
         options.read_only,
     )?;
     for note in &assembly.notes {

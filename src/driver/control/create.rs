@@ -13,7 +13,7 @@ use super::{
     device::Device,
     disks::{new_superblock, prepare},
     last_error::no_memory,
-    launch::{in_order, launch},
+    launch::{in_order, launch, Found},
     new_stamp,
     registry::Reservation,
     Shared,
@@ -39,7 +39,14 @@ pub(super) fn create(shared: &Arc<Shared>, line: &[u8]) -> Result<(), Refusal> {
         prepare(device, &member.geometry, stamp.uuid, member.uuid)?;
     }
     let present = in_order(&devices)?;
-    launch(shared, reservation, superblock, present, None, false)
+    launch(
+        shared,
+        reservation,
+        superblock,
+        present,
+        Found::default(),
+        false,
+    )
 }
 
 /// The devices as members, none of which holds anything that anybody may want.

@@ -21,13 +21,22 @@ use super::{
 use crate::sys::module::ModuleRef;
 use crate::volume::{Present, Start, Volume};
 
+/// What an assembly found besides superblocks.
+#[derive(Default)]
+pub(super) struct Found {
+    /// The valid stash.
+    pub(super) stash: Option<StashHeader>,
+    /// The epoch whose journal is to be replayed.
+    pub(super) replay: Option<u64>,
+}
+
 /// Starts the volume of `superblock` under the reserved name.
 pub(super) fn launch(
     shared: &Arc<Shared>,
     reservation: Reservation,
     mut superblock: KBox<Superblock>,
     members: KVec<Present>,
-    stash: Option<StashHeader>,
+    found: Found,
     read_only: bool,
 ) -> Result<(), Refusal> {
     let module = ModuleRef::get()
@@ -36,7 +45,8 @@ pub(super) fn launch(
     let volume = Volume::start(Start {
         superblock,
         members,
-        stash,
+        stash: found.stash,
+        replay: found.replay,
         read_only,
         observer: shared.clone(),
     })?;

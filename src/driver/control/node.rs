@@ -82,6 +82,8 @@ static FILES: &[Attr<Node>] = &[
         progress::show_sync_max,
         progress::store_sync_max,
     ),
+    rw(c"journal", shape::show_journal, shape::store_journal),
+    Attr::ro(c"journal_in_force", shape::show_journal_in_force),
     rw(
         c"latency_target_us",
         progress::show_latency_target,

@@ -4,26 +4,32 @@
 //! when they are done, or at once where nothing had to be read.
 
 use kernel::prelude::*;
-use restripe_core::geometry::{MemberMask, Range};
+use restripe_core::admit::Route;
+use restripe_core::geometry::{Logical, MemberMask, Range};
 use restripe_core::mend::{verdict, Verdict};
+use restripe_core::ondisk::{JournalHeader, JOURNAL_HEADER_SIZE, MAX_JOURNAL_ENTRIES};
 use restripe_core::placement::Set;
 use restripe_core::stripe::{self, parity_pieces, plan_parity_into, Plan};
 
+use super::journal::{self, Record};
 use super::transfer::{
     empty_plan, send_reads, send_writes, Cutter, KernelParity, RequestData, Source,
 };
-use super::{failed_members, fault, finish, range_of, Io, Queue, Stage};
+use super::{failed_members, fault, finish, range_of, wait_for_map, Io, Queue, Stage};
 use crate::sys::block::bio::Outcome;
 use crate::sys::block::mq::OwnedRequest;
 use crate::sys::block::Status;
 use crate::sys::mem::Buffer;
-use crate::volume::Volume;
+use crate::volume::{View, Volume};
 
 /// What a parity write works with.
 pub(crate) struct ParityOp {
     /// Whether it is of those with much scratch.
     pub(crate) large: bool,
     scratch: Buffer,
+    /// Of the round's record in the journal, and where that is.
+    header: Buffer,
+    record: JournalHeader,
     work: Work,
 }
 
@@ -37,6 +43,8 @@ struct Work {
     /// Pieces of this round.
     pieces: usize,
     is_last: bool,
+    /// What `done` pieces were planned under, where the write had to wait after them.
+    under: Option<(u64, MemberMask)>,
 }
 
 impl ParityOp {
@@ -45,12 +53,15 @@ impl ParityOp {
         Ok(ParityOp {
             large,
             scratch: Buffer::new(bytes)?,
+            header: Buffer::new(JOURNAL_HEADER_SIZE)?,
+            record: JournalHeader::default(),
             work: Work {
                 plan: empty_plan()?,
                 is_kept: false,
                 done: 0,
                 pieces: 0,
                 is_last: false,
+                under: None,
             },
         })
     }
@@ -59,7 +70,7 @@ impl ParityOp {
 impl Work {
     /// Sees what the next round takes. Says whether it has to read; None: too much is missing.
     fn plan(&mut self, set: &Set, alive: MemberMask, range: Range, room: usize) -> Option<bool> {
-        let (mut used, mut reads, mut before) = (0, false, None);
+        let (mut used, mut reads, mut before, mut places) = (0, false, None, 0);
         (self.pieces, self.is_last) = (0, true);
         for piece in parity_pieces(set, alive, range).skip(self.done) {
             plan_parity_into(set, alive, &piece, &mut self.plan)?;
@@ -67,7 +78,9 @@ impl Work {
             // Pieces of one band read what those before them wrote.
             let place = Some((piece.row, piece.band));
             let depends = place == before && self.plan.lanes > 0;
-            if self.pieces > 0 && (depends || used + need > room) {
+            places += self.plan.writes.len();
+            let is_full = used + need > room || places > MAX_JOURNAL_ENTRIES;
+            if self.pieces > 0 && (depends || is_full) {
                 self.is_last = false;
                 break;
             }
@@ -116,10 +129,22 @@ pub(super) fn start(volume: &Volume, mut rq: OwnedRequest<Queue>) {
     let lanes = layout.data_slots() + u64::from(layout.parities());
     let small = range.len() <= layout.locate(range.start).run
         && range.len().bytes() * lanes <= super::super::volume::SMALL_SCRATCH;
-    let Some((mut op, mut rq)) = volume.parity_ops(!small).take_for(rq) else {
-        return;
+    // One that had to wait for room in the journal has its memory still.
+    let kept = io.parity.take();
+    let (mut op, mut rq) = match kept {
+        Some(op) => (op, rq),
+        None => match volume.parity_ops(!small).take_for(rq) {
+            Some((mut op, rq)) => {
+                op.work.under = None;
+                (op, rq)
+            }
+            None => return,
+        },
     };
-    op.work.done = 0;
+    let under = op.work.under.take();
+    if under.is_none() || under != journaled_under(&view, rq.data().route, range.start) {
+        op.work.done = 0;
+    }
     let io = rq.data_mut();
     io.parity = Some(op);
     io.view = Some(view);
@@ -139,7 +164,11 @@ pub(super) fn round(volume: &Volume, mut rq: OwnedRequest<Queue>) {
     else {
         return finish(rq, Status::IOERR);
     };
-    let room = op.scratch.len();
+    let mut room = op.scratch.len();
+    if let Some(journal) = &view.map.journal {
+        // A round is one record, and some more shall find room beside it.
+        room = room.min((journal.len.bytes() / 4) as usize);
+    }
     *stage = Stage::ParityReads;
     match op
         .work
@@ -218,7 +247,7 @@ pub(super) fn mend(volume: &Volume, mut rq: OwnedRequest<Queue>) {
 }
 
 /// What had to be read is there: makes the new contents, and sends them. *Task* or *queue* context.
-pub(super) fn calculate(_volume: &Volume, mut rq: OwnedRequest<Queue>) {
+pub(super) fn calculate(volume: &Volume, mut rq: OwnedRequest<Queue>) {
     let range = range_of(&rq);
     let Some(mut op) = rq.data_mut().parity.take() else {
         return finish(rq, Status::IOERR);
@@ -231,9 +260,97 @@ pub(super) fn calculate(_volume: &Volume, mut rq: OwnedRequest<Queue>) {
             stripe::calculate(plan, scratch, &mut RequestData(&rq), &KernelParity);
         });
     }
+    rq.data_mut().parity = Some(op);
+    let view = rq.data().view.as_ref();
+    if view.is_some_and(|view| view.map.journal.is_some()) {
+        to_journal(volume, rq);
+    } else {
+        write(rq);
+    }
+}
+
+/// What pieces of a set depend on, where their writes are journaled.
+fn journaled_under(view: &View, route: Route, x: Logical) -> Option<(u64, MemberMask)> {
+    let journal = view.map.journal.as_ref()?;
+    let is_target = route == Route::Target;
+    Some((journal.sets[usize::from(is_target)], view.alive(x)))
+}
+
+/// Puts what the round is about to write in the journal first.
+fn to_journal(volume: &Volume, mut rq: OwnedRequest<Queue>) {
+    let range = range_of(&rq);
     let io = rq.data_mut();
+    let (Some(view), Some(mut op)) = (io.view.take(), io.parity.take()) else {
+        return finish(rq, Status::IOERR);
+    };
+    let route = io.route;
+    let ParityOp {
+        scratch,
+        header,
+        record,
+        work,
+        ..
+    } = &mut *op;
+    let mut new = Record::new(header);
+    work.for_each(
+        view.set(route),
+        view.alive(range.start),
+        range,
+        |plan, base| new.add(plan, scratch, base),
+    );
+    let Some(sealed) = new.seal(volume, &view.map, route == Route::Target) else {
+        work.under = journaled_under(&view, route, range.start);
+        io.parity = Some(op);
+        return wait_for_map(volume, rq, view, true);
+    };
+    *record = sealed;
     io.parity = Some(op);
-    io.stage = Stage::ParityWrites;
+    io.view = Some(view);
+    io.stage = Stage::ParityJournal;
+    rq.submit(|_, io, batch| {
+        let Io {
+            view: Some(view),
+            parity: Some(op),
+            route,
+            ..
+        } = io
+        else {
+            return;
+        };
+        let view = &**view;
+        let ParityOp {
+            scratch,
+            header,
+            record,
+            work,
+            ..
+        } = &mut **op;
+        let alive = view.alive(range.start);
+        let (header, scratch): (&Buffer, &Buffer) = (header, scratch);
+        journal::send(record, (header, scratch), view, batch, |each| {
+            work.for_each(view.set(*route), alive, range, each);
+        });
+    });
+}
+
+/// The round's record is durable, or failed.
+pub(super) fn journal_done(mut rq: OwnedRequest<Queue>, outcome: Outcome) {
+    let failed = failed_members(&outcome);
+    let io = rq.data_mut();
+    let counts = |op: &KBox<ParityOp>| !(op.record.members & !failed).is_empty();
+    if io.parity.as_ref().is_some_and(counts) {
+        // It counts, so what it says must come to be; who failed is told of then.
+        io.failed = failed;
+        rq.enqueue_by(Volume::workers);
+    } else {
+        fault(rq, failed);
+    }
+}
+
+/// Sends what the round made to its places. *Task* or *queue* context.
+pub(super) fn write(mut rq: OwnedRequest<Queue>) {
+    let range = range_of(&rq);
+    rq.data_mut().stage = Stage::ParityWrites;
     rq.submit(|rq, io, batch| {
         let Io {
             view: Some(view),
@@ -267,8 +384,9 @@ pub(super) fn calculate(_volume: &Volume, mut rq: OwnedRequest<Queue>) {
 }
 
 pub(super) fn writes_done(mut rq: OwnedRequest<Queue>, outcome: Outcome) {
-    if !outcome.is_ok() {
-        return fault(rq, failed_members(&outcome));
+    let failed = failed_members(&outcome) | rq.data().failed;
+    if !outcome.is_ok() || !failed.is_empty() {
+        return fault(rq, failed);
     }
     let Some(op) = &mut rq.data_mut().parity else {
         return finish(rq, Status::IOERR);

@@ -10,6 +10,7 @@ pub(super) use write::write;
 
 use kernel::prelude::*;
 use restripe_core::geometry::MemberMask;
+use restripe_core::ondisk::JOURNAL_HEADER_SIZE;
 use restripe_core::stripe::Plan;
 
 use super::transfer::empty_plan;
@@ -23,6 +24,8 @@ pub(crate) struct Kit {
     pub(super) plan: KBox<Plan>,
     pub(super) scratch: Buffer,
     bounce: Buffer,
+    /// Of a record in the journal.
+    header: Buffer,
 }
 
 impl Kit {
@@ -32,6 +35,7 @@ impl Kit {
             plan: empty_plan()?,
             scratch: Buffer::new(scratch)?,
             bounce: Buffer::new(BOUNCE)?,
+            header: Buffer::new(JOURNAL_HEADER_SIZE)?,
         })
     }
 }
@@ -44,4 +48,6 @@ enum Failure {
     Lost,
     /// The map changed under way.
     Stale,
+    /// It has to wait for the next map, perhaps because the journal has no room.
+    Wait { for_room: bool },
 }

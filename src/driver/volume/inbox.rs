@@ -17,6 +17,7 @@ struct Queue {
     /// Oldest first.
     events: KVec<Event>,
     want_active: bool,
+    want_room: bool,
     faulted: MemberMask,
     poked: bool,
     /// Jobs that hold their range now, one bit each.
@@ -41,6 +42,7 @@ impl Inbox {
         let queue = Queue {
             events: KVec::with_capacity(ROOM, GFP_KERNEL)?,
             want_active: false,
+            want_room: false,
             faulted: MemberMask::EMPTY,
             poked: false,
             granted: 0,
@@ -54,10 +56,11 @@ impl Inbox {
         }))
     }
 
-    /// Takes an event. `WantActive` and `Faulted` from any context, all others from tasks.
+    /// Takes an event. `WantActive`, `WantRoom` and `Faulted` from any context, all others from tasks.
     pub(crate) fn put(&self, event: Event) {
         match event {
             Event::WantActive => self.queue.lock().want_active = true,
+            Event::WantRoom => self.queue.lock().want_room = true,
             Event::Faulted { members } => {
                 let mut queue = self.queue.lock();
                 queue.faulted = queue.faulted | members;
@@ -108,6 +111,7 @@ impl Inbox {
         let queue = self.queue.lock();
         !queue.events.is_empty()
             || queue.want_active
+            || queue.want_room
             || queue.poked
             || queue.granted != 0
             || !queue.faulted.is_empty()
@@ -127,6 +131,10 @@ impl Inbox {
         if queue.want_active {
             queue.want_active = false;
             return Some(Event::WantActive);
+        }
+        if queue.want_room {
+            queue.want_room = false;
+            return Some(Event::WantRoom);
         }
         if queue.granted != 0 {
             // CAST: The number of a bit.

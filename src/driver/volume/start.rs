@@ -5,6 +5,7 @@ use kernel::prelude::*;
 use kernel::str::CString;
 use kernel::sync::{atomic::Atomic, new_mutex, Arc};
 use restripe_core::geometry::{MemberId, MAX_MEMBERS};
+use restripe_core::journal::Ring;
 use restripe_core::ondisk::{StashHeader, Superblock};
 use restripe_core::placement::Set;
 use restripe_core::refusal;
@@ -39,6 +40,8 @@ pub(crate) struct Start {
     pub(crate) members: KVec<Present>,
     /// The valid stash that was found.
     pub(crate) stash: Option<StashHeader>,
+    /// The epoch whose journal is to be replayed, if the volume was not stopped in order.
+    pub(crate) replay: Option<u64>,
     pub(crate) read_only: bool,
     pub(crate) observer: Arc<dyn Observer>,
 }
@@ -199,6 +202,7 @@ fn make(start: Start, hw_queues: usize) -> Result<Made> {
         pin_init!(Volume {
             epochs,
             locks <- locks,
+            ring <- new_spinlock_irq!(Ring::default()),
             parked <- parked,
             faulted <- faulted,
             inbox <- inbox,
@@ -230,6 +234,7 @@ fn make(start: Start, hw_queues: usize) -> Result<Made> {
         superblock: start.superblock,
         before: superblock::empty()?,
         stash: start.stash,
+        replay: start.replay,
         read_only,
         spares,
     };

@@ -4,7 +4,8 @@
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use restripe_core::admit::{Cursor, Map, Route};
-use restripe_core::geometry::{Logical, MemberId, MemberMask, MAX_MEMBERS};
+use restripe_core::geometry::{Logical, MemberId, MemberMask, Physical, Sectors, MAX_MEMBERS};
+use restripe_core::ondisk::{RegionKind, Superblock};
 use restripe_core::placement::Set;
 
 use crate::sys::block::Member;
@@ -25,12 +26,18 @@ pub(crate) struct View {
     #[pin]
     cursor: SpinLockIrq<Cursor>,
     members: Members,
+    /// Where on each member its journal begins, if the map has one.
+    journals: [Physical; MAX_MEMBERS],
 }
 
 impl View {
     /// A view of `map`. *Task* context, and not while writeback depends on it: see
     /// [`View::refill`].
-    pub(crate) fn new(map: &Map, cursor: Cursor, members: &Members) -> Result<Pin<KBox<View>>> {
+    pub(crate) fn new(
+        map: &Map,
+        cursor: Cursor,
+        members: &Members,
+    ) -> Result<Pin<KBox<View>>> {
         let view = KBox::pin_init(
             pin_init!(View {
                 map: *map,
@@ -38,6 +45,7 @@ impl View {
                 writable: false,
                 cursor <- new_spinlock_irq!(cursor),
                 members: [const { None }; MAX_MEMBERS],
+                journals: [Physical::ZERO; MAX_MEMBERS],
             }),
             GFP_KERNEL,
         );
@@ -47,13 +55,27 @@ impl View {
     }
 
     /// Makes it a view of `map`: nobody has it.
-    pub(crate) fn refill(self: Pin<&mut Self>, map: &Map, cursor: Cursor, members: &Members) {
+    pub(crate) fn refill(
+        self: Pin<&mut Self>,
+        map: &Map,
+        cursor: Cursor,
+        members: &Members,
+    ) {
         let this = self.project();
         *this.map = *map;
         *this.at_rest = map.target.is_none() && map.rebuilding.is_empty();
         *this.writable = !map.clean && !map.hold && !map.read_only;
         *this.members = members.clone();
         *this.cursor.lock() = cursor;
+    }
+
+    /// Says where the members' journals are. Nobody has it.
+    pub(crate) fn set_journals(self: Pin<&mut Self>, superblock: &Superblock) {
+        let this = self.project();
+        for (id, row) in superblock.rows() {
+            let region = row.region(RegionKind::Journal);
+            this.journals[usize::from(id.0)] = region.map_or(Physical::ZERO, |r| r.start);
+        }
     }
 
     /// The cursor now. Writes look at it only when they hold their range.
@@ -77,6 +99,11 @@ impl View {
             return self.map.alive;
         }
         self.map.alive_at(&self.cursor(), x).0
+    }
+
+    /// Where a record at that offset of the journal lies on a member.
+    pub(crate) fn journal_at(&self, id: MemberId, at: Sectors) -> Physical {
+        self.journals[usize::from(id.0)] + at
     }
 
     /// The set of a route that has one.

@@ -40,6 +40,11 @@ pub(super) enum Task {
         job: u8,
         range: Range,
     },
+    /// The journal of that epoch, but for rows in the stashed window.
+    Replay {
+        epoch: u64,
+        window: Option<Range>,
+    },
     LoadStash {
         job: u8,
         header: StashHeader,
@@ -99,7 +104,7 @@ pub(super) struct Chore {
     /// Places on members that the task is about: stashes, superblocks, heads.
     pub(super) places: List<(MemberId, Physical), MAX_MEMBERS>,
     pub(super) memory: JobMemory,
-    /// What a commit writes.
+    /// What a commit writes, or a replay goes by.
     pub(super) superblock: Option<KBox<Superblock>>,
     /// Superblocks, a stash's header, or a head.
     pub(super) bytes: Buffer,
@@ -134,6 +139,9 @@ impl Chore {
             Task::Store { job, range } => Event::Stored {
                 job,
                 failed: self.store(range),
+            },
+            Task::Replay { epoch, window } => Event::Replayed {
+                failed: self.replay(epoch, window),
             },
             Task::LoadStash { job, header } => Event::Loaded {
                 job,
@@ -319,6 +327,8 @@ fn nothing() -> Map {
         rebuilding: MemberMask::EMPTY,
         clean: true,
         hold: true,
+        journal: None,
+        gap_waits: false,
         read_only: true,
         rules: Rules::default(),
     }

@@ -32,6 +32,15 @@ impl Worker {
                     .locks()
                     .unlock_job(job, volume.workers(), |job| inbox.grant(job));
             }
+            Intent::Replay { epoch } => {
+                if let Some(chore) = volume.chores().lock().at_home(CONTROL) {
+                    if let Some(superblock) = &mut chore.superblock {
+                        superblock.copy_from(engine.superblock());
+                    }
+                }
+                let window = engine.stash().map(|stash| stash.range);
+                self.start(CONTROL, Task::Replay { epoch, window });
+            }
             Intent::Load { job, range } => self.job(engine, job, Task::Load { job, range }),
             Intent::Store { job, range } => self.job(engine, job, Task::Store { job, range }),
             Intent::Scrub {
@@ -190,6 +199,9 @@ impl Worker {
         if let (Some(range), None) = (cursor.window, volume.window()) {
             self.share_window(range);
         }
+        if let Some(journal) = &engine.map().journal {
+            volume.ring().lock().fit(journal);
+        }
         let now = volume.enter(0);
         let same = now.map == *engine.map();
         if same {
@@ -226,6 +238,9 @@ impl Worker {
             unreachable!("there is one view more than epochs");
         };
         view.as_mut().refill(engine.map(), cursor, &members);
+        if engine.map().journal.is_some() {
+            view.as_mut().set_journals(engine.superblock());
+        }
         let (_, old) = volume.epochs().publish(view);
         if let Some(old) = old {
             // There is room for all there are.

@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 use crate::disk::Tag;
 
 /// Set in the tag of a sector whose bytes are here; never in one of data.
-const BLOB: Tag = 1 << 63;
+pub const BLOB: Tag = 1 << 63;
 
 /// A slot's content.
 pub type Decoded = Result<(Superblock, MemberId), DecodeError>;
@@ -56,10 +56,11 @@ impl Blobs {
     pub fn get(&self, tags: &[Tag]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(tags.len() * SECTOR_SIZE);
         for &tag in tags {
-            if tag & BLOB != 0 {
-                bytes.extend_from_slice(&self.sectors[(tag & !BLOB) as usize]);
-            } else {
-                bytes.extend((0..SECTOR_SIZE / 8).flat_map(|_| tag.to_le_bytes()));
+            // A syndrome's tag may look like one of a blob, but of none that there is.
+            let blob = self.sectors.get((tag & !BLOB) as usize);
+            match blob.filter(|_| tag & BLOB != 0) {
+                Some(blob) => bytes.extend_from_slice(blob),
+                None => bytes.extend((0..SECTOR_SIZE / 8).flat_map(|_| tag.to_le_bytes())),
             }
         }
         bytes

@@ -8,7 +8,9 @@ use fastrand::Rng;
 use restripe_core::admit::{Cursor, Map, Route};
 use restripe_core::engine::Engine;
 use restripe_core::geometry::{Logical, MemberId, MemberMask, Offset, Range, Sectors, SlotId};
-use restripe_core::ondisk::{DecodeError, SUPERBLOCK_SECTORS, StashHeader, Superblock, UNIT};
+use restripe_core::ondisk::{
+    DecodeError, JournalMode, SUPERBLOCK_SECTORS, StashHeader, Superblock, UNIT,
+};
 use restripe_core::placement::Set;
 use restripe_core::recover::{AssembleOptions, Devices, recover};
 use restripe_core::stripe::{Buf, Plan, Read, plan_rebuild, read};
@@ -17,6 +19,7 @@ use restripe_core::text::{Errno, Refusal};
 use crate::blobs::{Blobs, crc, crc_of_tags};
 use crate::disk::{Entry, Image, Tag, slice};
 use crate::io::What;
+use crate::journal::records;
 use crate::oracle::{Oracle, Wrong};
 use crate::plan::{calculate, parity, scratch_at};
 use crate::scenario::Scenario;
@@ -187,6 +190,8 @@ pub struct Found {
     pub superblock: Box<Superblock>,
     pub last_slot: Vec<Option<usize>>,
     pub stash: Option<StashHeader>,
+    /// The epoch whose journal is to be replayed.
+    pub replay: Option<u64>,
     stash_data: Vec<Tag>,
     pub map: Map,
     pub cursor: Cursor,
@@ -299,6 +304,7 @@ pub fn assemble(
         superblock,
         last_slot,
         stash,
+        replay: assembly.unclean.then_some(assembly.epoch),
         stash_data,
         map,
         cursor,
@@ -494,6 +500,10 @@ pub struct Trial<'a> {
     pub present: MemberMask,
     /// A member failed before: what was never read may differ, and an assembly may need force.
     pub faulted: bool,
+    /// A member failed that the volume can't do without: it trusts its parity no more.
+    pub flaky: bool,
+    /// Members that did not answer before the crash, whether that is durably known or not.
+    pub silent: MemberMask,
     pub strict: &'a Oracle,
     pub loose: &'a Oracle,
 }
@@ -512,7 +522,11 @@ impl Trial<'_> {
         let found = match assemble(self.scenario, self.blobs, images, self.present, &options) {
             Ok(found) => found,
             // Parity may be wrong and a member is gone: the user is asked.
-            Err(refusal) if self.faulted && refusal.errno == Errno::EUCLEAN => return Ok(None),
+            Err(refusal)
+                if self.faulted && refusal.errno == Errno::EUCLEAN && !self.is_covered() =>
+            {
+                return Ok(None);
+            }
             Err(refusal) => return Err(format!("not assembled: {refusal}")),
         };
         let oracle = if self.faulted {
@@ -520,10 +534,41 @@ impl Trial<'_> {
         } else {
             self.strict
         };
-        self.compare(&found, images, oracle)?;
-        let reader = found.reader(self.scenario, images);
+        let replayed = self.replayed(&found, images);
+        self.compare(&found, &replayed, oracle)?;
+        let reader = found.reader(self.scenario, &replayed);
         reader.check_sets()?;
         Ok(Some(found))
+    }
+
+    /// Short of a member from the start and journaled all along: nothing may ever ask for force.
+    fn is_covered(&self) -> bool {
+        self.scenario.absent.is_some() && !self.flaky && self.scenario.journal != JournalMode::Off
+    }
+
+    /// What the members hold when the journal has been replayed.
+    fn replayed(&self, found: &Found, images: &[Image]) -> Vec<Image> {
+        let mut images = images.to_vec();
+        let Some(epoch) = found.replay else {
+            return images;
+        };
+        let window = found.stash.map(|stash| stash.range);
+        let found = records(
+            self.scenario,
+            self.blobs,
+            &images,
+            &found.superblock,
+            (epoch, window),
+        );
+        for record in found {
+            for (entry, tags) in record.writes {
+                let shape = self.scenario.disk_shape(entry.member.0);
+                let index = shape.index(entry.at.0, entry.len.0);
+                images[usize::from(entry.member.0)][index..index + tags.len()]
+                    .copy_from_slice(&tags);
+            }
+        }
+        images
     }
 
     fn compare(&self, found: &Found, images: &[Image], oracle: &Oracle) -> Result<(), Failure> {
@@ -597,7 +642,13 @@ impl Trial<'_> {
         let bears = |alive: MemberMask| {
             either(alive)
                 && sets().all(|set| {
-                    let parity_bears = !set.layout.level.has_parity() || found.superblock.clean;
+                    let end = found.map.size.0;
+                    // A member that failed and is not known to is one loss already.
+                    let lost = self.flaky || !(found.map.alive & self.silent).is_empty();
+                    let journaled = found.superblock.journal.in_force && !lost;
+                    let covered = journaled && set.resync.0 >= end;
+                    let parity_bears =
+                        !set.layout.level.has_parity() || found.superblock.clean || covered;
                     // Copies that were never made alike hold anything.
                     let synced = self.scenario.synced || set.resync.0 >= found.map.size.0;
                     set.survives(alive) && parity_bears && synced
@@ -626,7 +677,8 @@ impl Trial<'_> {
             };
             tried += 1;
             // What one member alone showed to a reader may be gone with it.
-            self.compare(&degraded, images, self.loose)
+            let replayed = self.replayed(&degraded, images);
+            self.compare(&degraded, &replayed, self.loose)
                 .map_err(|why| format!("without member {}: {why}", member.0))?;
         }
         Ok(tried)

@@ -21,6 +21,7 @@ impl World {
                 }
             }
             Intent::Unlock { job } => self.unlock(u64::from(job)),
+            Intent::Replay { epoch } => self.begin_replay(epoch),
             Intent::Load { job, range } => self.load(job, range),
             Intent::LoadStash {
                 job,
@@ -86,6 +87,10 @@ impl World {
         let before = self.view.map.rebuilding;
         if !before.is_empty() && before & map.alive == before {
             self.rebuilt += 1;
+        }
+        self.failing = self.failing & map.alive;
+        if let Some(journal) = &map.journal {
+            self.ring.fit(journal);
         }
         if map == self.view.map {
             self.view.cursor.set(cursor);

@@ -21,6 +21,7 @@ pub enum Owner {
     Sign,
     /// Superblocks of members that leave: all of them, and whether the newer ones are still there.
     Dismiss(MemberMask, bool),
+    Replay,
 }
 
 /// Transfers that are waited for together.
@@ -158,7 +159,13 @@ impl Group {
     }
 }
 
-fn plan_tags(plan: &Plan, t: &Transfer, data: &[Tag], base: usize, scratch: &[Tag]) -> Vec<Tag> {
+pub(crate) fn plan_tags(
+    plan: &Plan,
+    t: &Transfer,
+    data: &[Tag],
+    base: usize,
+    scratch: &[Tag],
+) -> Vec<Tag> {
     let len = t.len.0 as usize;
     match t.buf {
         Buf::Data(at) => data[base + at.0 as usize..][..len].to_vec(),
@@ -324,7 +331,7 @@ impl World {
                 Some(request) => (&mut request.data, &mut request.scratch),
                 None => return,
             },
-            Owner::Flush(_) | Owner::Commit | Owner::Sign | Owner::Dismiss(..) => {
+            Owner::Flush(_) | Owner::Commit | Owner::Sign | Owner::Dismiss(..) | Owner::Replay => {
                 unreachable!("they read nothing")
             }
         };
@@ -351,6 +358,7 @@ impl World {
                 self.gone = self.gone | members;
                 self.tell(Event::Dismissed { members });
             }
+            Owner::Replay => self.replay_goes_on(failed),
         }
     }
 }

@@ -10,6 +10,7 @@ mod heads;
 mod intents;
 mod io;
 mod jobs;
+pub mod journal;
 pub mod oracle;
 mod plan;
 pub mod requests;

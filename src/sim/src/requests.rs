@@ -19,7 +19,7 @@ use restripe_core::stripe::{
 };
 
 use crate::disk::Tag;
-use crate::io::{Dest, Group, Owner};
+use crate::io::{Dest, Group, Owner, plan_tags};
 use crate::oracle::{Glance, Promise, tag};
 use crate::plan::calculate;
 use crate::world::{View, World};
@@ -45,6 +45,8 @@ enum Phase {
     /// Reads, and then writes, what a member can't be read for.
     MendReads,
     MendWrites,
+    /// Writes what its plan writes to the journal.
+    Journaling,
     /// Failed, and waits for what becomes of the members it failed at.
     Settling,
 }
@@ -60,6 +62,8 @@ pub struct Request {
     x: Logical,
     run_end: Logical,
     sets: VecDeque<Which>,
+    /// The run is in the gap.
+    is_both: bool,
     /// Of the set that is being written: done up to here.
     set_x: Logical,
     pieces: VecDeque<ParityPiece>,
@@ -74,6 +78,9 @@ pub struct Request {
     pub data: Vec<Tag>,
     pub scratch: Vec<Tag>,
     failed: MemberMask,
+    /// Members that its record is written to, and those of them that failed.
+    record: MemberMask,
+    unrecorded: MemberMask,
     glance: Option<(Glance, Glance)>,
     promise: Option<(Promise, Promise)>,
 }
@@ -93,6 +100,7 @@ impl World {
             x: range.start,
             run_end: range.start,
             sets: VecDeque::new(),
+            is_both: false,
             set_x: range.start,
             pieces: VecDeque::new(),
             alive: MemberMask::EMPTY,
@@ -103,6 +111,8 @@ impl World {
             data: vec![0; len as usize],
             scratch: Vec::new(),
             failed: MemberMask::EMPTY,
+            record: MemberMask::EMPTY,
+            unrecorded: MemberMask::EMPTY,
             glance: None,
             promise: None,
         };
@@ -298,7 +308,17 @@ impl World {
         let request = self.request(id);
         let view = request.view.clone().expect("a running request is in a map");
         let (route, end) = view.map.route_write(&view.cursor.get(), request.x);
+        if route == Route::Both && view.map.gap_waits {
+            self.leave(id);
+            if !Rc::ptr_eq(&view, &self.view) {
+                // That map is no more: nobody would wake who waits for its end.
+                return self.enter(id);
+            }
+            self.request(id).phase = Phase::Parked;
+            return self.parked.push(id);
+        }
         request.run_end = end.min(request.range.end);
+        request.is_both = route == Route::Both;
         request.sets = match route {
             Route::Source => [Which::Source].into(),
             Route::Target => [Which::Target].into(),
@@ -466,7 +486,12 @@ impl World {
             return self.next_read(id);
         }
         let request = self.request(id);
-        if !failed.is_empty() {
+        let journaling = request.phase == Phase::Journaling;
+        let failed = failed | std::mem::take(&mut request.unrecorded);
+        if journaling && !(request.record & !failed).is_empty() {
+            // The record counts, so what it says must come to be; who failed is told of then.
+            request.unrecorded = failed;
+        } else if !failed.is_empty() {
             request.failed = failed;
             request.phase = Phase::Settling;
             request.plan = None;
@@ -492,11 +517,15 @@ impl World {
                 };
                 let base = request.base;
                 calculate(&plan, &mut request.scratch, &mut request.data, base);
-                request.pieces.pop_front();
-                request.phase = Phase::Running;
-                let mut group = Group::new(Owner::Request(id));
-                group.plan_writes(&plan, &request.data, base, &request.scratch, fua);
-                self.begin(group);
+                request.plan = Some(plan);
+                let journal = request.view.as_ref().and_then(|v| v.map.journal);
+                let in_gap = request.is_both && request.sets[0] == Which::Target;
+                let journaled = journal.is_some() && !in_gap;
+                if journaled {
+                    self.journal_plan(id);
+                } else {
+                    self.write_plan(id, fua);
+                }
             }
             (Kind::Write { .. }, Phase::MendReads) => {
                 let Some(plan) = request.plan.take() else {
@@ -509,6 +538,7 @@ impl World {
                 self.begin(group);
             }
             (Kind::Write { .. }, Phase::MendWrites) => self.next_mend(id),
+            (Kind::Write { fua, .. }, Phase::Journaling) => self.write_plan(id, fua),
             (Kind::Write { .. }, _) => {
                 let view = request.view.clone().expect("a running request is in a map");
                 if Self::set_of(&view, request.sets[0])
@@ -522,6 +552,47 @@ impl World {
                 }
             }
         }
+    }
+
+    /// What the request's plan writes goes to the journal first, or the request waits for room.
+    fn journal_plan(&mut self, id: u64) {
+        let Some(request) = self.requests.get(&id) else {
+            unreachable!("a request lives until it is done");
+        };
+        let (Some(view), Some(plan)) = (request.view.clone(), &request.plan) else {
+            unreachable!("a write that is journaled has a plan");
+        };
+        let tags: Vec<Vec<Tag>> = plan
+            .writes
+            .iter()
+            .map(|t| plan_tags(plan, t, &request.data, request.base, &request.scratch))
+            .collect();
+        let is_target = request.sets[0] == Which::Target;
+        let writes = plan.writes;
+        let Some((members, group)) = self.record(id, &view, is_target, &writes, &tags) else {
+            self.log(|| format!("request {id} finds no room in the journal"));
+            self.request(id).plan = None;
+            self.request(id).phase = Phase::Parked;
+            self.parked.push(id);
+            self.tell(Event::WantRoom);
+            return self.leave(id);
+        };
+        self.request(id).record = members;
+        self.request(id).phase = Phase::Journaling;
+        self.begin(group);
+    }
+
+    /// What a plan made goes to its places.
+    fn write_plan(&mut self, id: u64, fua: bool) {
+        let request = self.request(id);
+        let Some(plan) = request.plan.take() else {
+            unreachable!("a write has a plan");
+        };
+        request.pieces.pop_front();
+        request.phase = Phase::Running;
+        let mut group = Group::new(Owner::Request(id));
+        group.plan_writes(&plan, &request.data, request.base, &request.scratch, fua);
+        self.begin(group);
     }
 
     /// What failed is settled: requests try again, or end with an error.

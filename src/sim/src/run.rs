@@ -228,12 +228,18 @@ impl Runner {
             Oracle::new(scenario.size, true),
             Oracle::new(scenario.size, false),
         );
-        let present = scenario.all_disks();
+        let mut present = scenario.all_disks();
+        if let Some(member) = scenario.absent {
+            present.remove(MemberId(member));
+        }
+        let faulted = scenario.absent.is_some();
         let trial = Trial {
             scenario: &scenario,
             blobs: &self.blobs,
             present,
-            faulted: false,
+            faulted,
+            flaky: false,
+            silent: MemberMask::EMPTY,
             strict: &strict,
             loose: &loose,
         };
@@ -242,6 +248,7 @@ impl Runner {
             Ok(Start {
                 superblock: found.superblock_for_use(),
                 stash: None,
+                replay: None,
                 last_slot: found.last_slot,
                 images: images.clone(),
                 strict: strict.clone(),
@@ -249,7 +256,7 @@ impl Runner {
                 version: 1,
                 present,
                 gone: MemberMask::EMPTY,
-                faulted: false,
+                faulted,
                 turned: false,
             })
         });
@@ -611,7 +618,8 @@ impl Runner {
 
     /// Members that are there at the next assembly: one that failed may be back, as it was.
     fn members_back(&mut self, world: &World) -> MemberMask {
-        if world.flaky || self.rng.bool() {
+        let absent = self.scenario.absent.is_some();
+        if world.flaky || (!absent && self.rng.bool()) {
             return self.scenario.all_disks() & !world.gone;
         }
         world.answering()
@@ -642,7 +650,10 @@ impl Runner {
             _ if world.requests_len() > 0 => return Err("requests wait for ever".into()),
             _ if !world.ready => return Err("it never gets ready".into()),
             _ if life.stopping => return Err("it does not stop".into()),
+            // A member that fails in the very commit that ends a migration leaves new capacity whose
+            // parity nobody has made true: nothing can be rebuilt from that.
             _ if !world.flaky
+                && world.is_parity_true()
                 && !world.view.map.rebuilding.is_empty()
                 && !world.view.map.rebuilding.iter().any(|m| world.is_dead(m)) =>
             {
@@ -789,6 +800,8 @@ fn trial(world: &World) -> Trial<'_> {
         blobs: &world.blobs,
         present: world.answering(),
         faulted: world.faulted,
+        flaky: world.flaky,
+        silent: !world.answering(),
         strict: &world.strict,
         loose: &world.loose,
     }
@@ -798,6 +811,7 @@ fn start(found: Found, images: Vec<Image>, world: &World, present: MemberMask) -
     Start {
         superblock: found.superblock_for_use(),
         stash: found.stash,
+        replay: found.replay,
         last_slot: found.last_slot,
         images,
         strict: world.strict.crashed(),
@@ -833,6 +847,14 @@ fn describe(
 }
 
 impl World {
+    /// All of the volume's parity is known to be true.
+    fn is_parity_true(&self) -> bool {
+        let map = &self.view.map;
+        let sets = std::iter::once(&map.source).chain(&map.target);
+        sets.filter(|set| set.layout.level.has_parity())
+            .all(|set| set.resync.0 >= map.size.0)
+    }
+
     /// Reads of all of the volume as they are now.
     pub fn reader<'a>(&'a self, images: &'a [Image]) -> Reader<'a> {
         Reader {

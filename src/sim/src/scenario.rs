@@ -14,8 +14,8 @@ use restripe_core::geometry::{Logical, MemberId, MemberMask, Physical, Sectors, 
 use restripe_core::layout::{Layout, Level};
 use restripe_core::list::List;
 use restripe_core::ondisk::{
-    HEAD_LEN, MapRange, Member, MemberState, Migration, RegionKind, SUPERBLOCK_SECTORS, Serial,
-    Superblock, UNIT, Uuid, member_geometry,
+    HEAD_LEN, JournalMode, MapRange, Member, MemberState, Migration, RegionKind,
+    SUPERBLOCK_SECTORS, Serial, Superblock, UNIT, Uuid, member_geometry,
 };
 use restripe_core::placement::{Extent, Set};
 use restripe_core::shape::{common_row, move_heads, way_of};
@@ -27,6 +27,8 @@ use crate::disk::{Shape, Window};
 pub const DEVICE: Sectors = Sectors::from_bytes(8 << 20);
 /// First sector of data that extents use, on every member.
 const DATA: u64 = 2048;
+/// Sectors of the journal: so short that it comes round often.
+pub const RING: u64 = 640;
 /// Sectors of data that a member has room for.
 const DATA_LEN: u64 = 10240;
 
@@ -71,6 +73,9 @@ pub struct Scenario {
     pub forced_way: Option<Way>,
     /// A member that had its data before restripe.
     adopted: Option<u8>,
+    pub journal: JournalMode,
+    /// A member that is not there from the start.
+    pub absent: Option<u8>,
     places: OnceCell<Vec<Places>>,
 }
 
@@ -80,6 +85,7 @@ struct Places {
     shape: Rc<Shape>,
     stash: u64,
     head: u64,
+    journal: u64,
     slots: [u64; 2],
 }
 
@@ -95,6 +101,10 @@ impl std::fmt::Display for Scenario {
         }
         if self.write_through {
             write!(f, ", no cache")?;
+        }
+        write!(f, ", journal {}", self.journal.name())?;
+        if let Some(member) = self.absent {
+            write!(f, ", without member {member}")?;
         }
         Ok(())
     }
@@ -233,7 +243,12 @@ impl Scenario {
     /// The row of a member that comes in.
     pub fn row(&self, member: u8) -> Member {
         let adopted = self.adopted == Some(member);
-        let geometry = member_geometry(DEVICE, adopted).expect("the device is large enough");
+        let mut geometry = member_geometry(DEVICE, adopted).expect("the device is large enough");
+        for region in geometry.regions.iter_mut() {
+            if region.kind == RegionKind::Journal {
+                region.len = Sectors(RING);
+            }
+        }
         Member {
             adopted,
             uuid: uuid(2, member),
@@ -252,6 +267,7 @@ impl Scenario {
         sb.uuid = uuid(1, 1);
         sb.epoch = 1;
         sb.clean = true;
+        sb.journal.mode = self.journal;
         sb.logical_block = 512;
         sb.volume_sectors = Sectors(self.size);
         let mut set = self.source.set();
@@ -362,6 +378,11 @@ impl Scenario {
         self.places(member).head
     }
 
+    /// Where on a member its journal begins.
+    pub fn journal(&self, member: u8) -> u64 {
+        self.places(member).journal
+    }
+
     /// Where on a member its two superblocks are.
     pub fn slots(&self, member: u8) -> [u64; 2] {
         self.places(member).slots
@@ -414,6 +435,11 @@ impl Scenario {
             start: stash,
             len: UNIT.0 + self.longest().0.min(self.size),
         });
+        let journal = start(RegionKind::Journal);
+        windows.push(Window {
+            start: journal,
+            len: RING,
+        });
         for start in slots {
             windows.push(Window {
                 start,
@@ -425,6 +451,7 @@ impl Scenario {
             shape,
             stash,
             head,
+            journal,
             slots,
         }
     }
@@ -448,6 +475,8 @@ impl Scenario {
             synced: true,
             forced_way: None,
             adopted: None,
+            journal: JournalMode::Auto,
+            absent: None,
             places: OnceCell::new(),
         }
     }
@@ -542,6 +571,22 @@ impl Scenario {
         };
         scenario.write_through = rng.u8(..10) == 0;
         scenario.synced = rng.u8(..6) != 0;
+        scenario.journal = match rng.u8(..8) {
+            0 => JournalMode::Off,
+            1..=3 => JournalMode::Always,
+            _ => JournalMode::Auto,
+        };
+        let set = scenario.source.set();
+        let bearable: Vec<u8> = (0..members)
+            .filter(|m| {
+                let mut alive = set.members();
+                alive.remove(MemberId(*m));
+                set.members().has(MemberId(*m)) && set.survives(alive)
+            })
+            .collect();
+        if scenario.target.is_none() && scenario.synced && rng.bool() {
+            scenario.absent = rng.choice(&bearable).copied();
+        }
         scenario
     }
 }

@@ -3,6 +3,7 @@
 //! and new places that matters.
 
 use restripe_core::layout::Level;
+use restripe_core::ondisk::JournalMode;
 use restripe_core::way::Way;
 
 use crate::scenario::{Scenario, SetSpec};
@@ -139,5 +140,38 @@ pub fn at_rest() -> Vec<Scenario> {
     }
     let set = SetSpec::concatenation(&[1, 0, 2], 0, 45);
     all.push(Scenario::new(3, 45, set, None, 8));
+    all
+}
+
+/// Parity sets short of a member from the start, each member in turn: what a crash leaves half
+/// written must not take with it what the missing member held.
+pub fn write_holes() -> Vec<Scenario> {
+    let mut all = Vec::new();
+    for members in 3..=4 {
+        let order: Vec<u8> = (0..members).collect();
+        for absent in [0, members - 1] {
+            for mode in [JournalMode::Auto, JournalMode::Always] {
+                let set = SetSpec::new(Level::Raid5, 8, &order, 0, 61, 1);
+                let mut scenario = Scenario::new(members, 61, set, None, 8);
+                scenario.absent = Some(absent);
+                scenario.journal = mode;
+                all.push(scenario);
+            }
+        }
+    }
+    all
+}
+
+/// The same volumes with all members there, always journaled, so that any one may be missing
+/// after a crash.
+pub fn journaled() -> Vec<Scenario> {
+    let mut all = Vec::new();
+    for mut scenario in at_rest().into_iter().chain(growths()) {
+        let target = scenario.target.as_ref();
+        if scenario.source.level.has_parity() || target.is_some_and(|t| t.level.has_parity()) {
+            scenario.journal = JournalMode::Always;
+            all.push(scenario);
+        }
+    }
     all
 }

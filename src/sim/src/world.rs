@@ -13,6 +13,7 @@ use fastrand::Rng;
 use restripe_core::admit::{Cursor, Map};
 use restripe_core::engine::{Engine, Event, Intent, Who};
 use restripe_core::geometry::{Logical, MemberId, MemberMask, Sectors};
+use restripe_core::journal::Ring;
 use restripe_core::ondisk::{StashHeader, Superblock};
 use restripe_core::placement::Set;
 use restripe_core::range_lock::RangeLock;
@@ -24,6 +25,7 @@ use crate::disk::{Disk, Image, Tag};
 use crate::heads::Heads;
 use crate::io::{Batch, Op};
 use crate::jobs::JobTask;
+use crate::journal::Replay;
 use crate::oracle::Oracle;
 use crate::requests::Request;
 use crate::scenario::Scenario;
@@ -63,6 +65,11 @@ pub struct World {
     pub(crate) next_request: u64,
     pub(crate) parked: Vec<u64>,
     pub(crate) locks: RangeLock<128>,
+    /// Members that the user has fail, and that requests don't know of yet.
+    pub(crate) failing: MemberMask,
+    pub(crate) ring: Ring,
+    /// Records that are being replayed.
+    pub(crate) replay: Replay,
     /// Who waits for which requests to end.
     pub(crate) drains: Vec<(Who, Vec<u64>)>,
     pub ready: bool,
@@ -104,6 +111,8 @@ pub struct World {
 pub struct Start {
     pub superblock: Box<Superblock>,
     pub stash: Option<StashHeader>,
+    /// The epoch whose journal is to be replayed.
+    pub replay: Option<u64>,
     pub last_slot: Vec<Option<usize>>,
     pub images: Vec<Image>,
     pub strict: Oracle,
@@ -145,6 +154,7 @@ impl World {
         let mut engine = Engine::new(start.superblock, Box::default(), start.stash, false, 0);
         engine.set_piece(Sectors(scenario.piece));
         engine.break_rules(rules);
+        engine.set_replay(start.replay);
         let view = Rc::new(View {
             map: *engine.map(),
             cursor: Cell::new(engine.cursor()),
@@ -169,6 +179,9 @@ impl World {
             next_request: FIRST_REQUEST,
             parked: Vec::new(),
             locks: RangeLock::new(),
+            failing: MemberMask::EMPTY,
+            ring: Ring::default(),
+            replay: Replay::default(),
             drains: Vec::new(),
             ready: false,
             failed: false,
@@ -312,7 +325,7 @@ impl World {
     /// Whether the volume can do without that member now, and nothing else is amiss.
     pub fn bears(&self, member: u8) -> bool {
         let map = &self.view.map;
-        let mut alive = map.alive;
+        let mut alive = map.alive & !self.failing;
         alive.remove(MemberId(member));
         let bears = |set: &Set| {
             let end = Logical(map.size.0).round_up(set.layout.stripe());
@@ -370,6 +383,7 @@ impl World {
             self.faulted = true;
             self.given_up.insert(MemberId(member));
             self.dirty = true;
+            self.failing.insert(MemberId(member));
         }
         self.collect_intents();
     }

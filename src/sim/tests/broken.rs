@@ -50,6 +50,7 @@ fn where_it_matters(rule: Rule) -> Vec<Scenario> {
     match rule {
         Rule::I1 | Rule::I2 | Rule::I5 => small::windows(),
         Rule::I6 | Rule::I8 => small::at_rest(),
+        Rule::Journal => small::write_holes(),
         _ => small::growths(),
     }
 }
@@ -98,4 +99,5 @@ caught! {
     acknowledged_means_kept: I6,
     superblocks: I7,
     parity_is_true: I8,
+    the_write_hole: Journal,
 }

@@ -121,6 +121,33 @@ fn crashes_in_recovery() {
     try_all("nested", &all, effort, 3, 10_000);
 }
 
+/// Short of a member and cut in mid-write, with no word of force.
+#[test]
+fn write_holes() {
+    try_all("write holes", &small::write_holes(), EVERY_STEP, 4, 50_000);
+}
+
+/// Always journaled: cut, and then short of a member.
+#[test]
+fn journaled() {
+    try_all("journaled", &small::journaled(), EVERY_STEP, 4, 50_000);
+}
+
+/// A crash in the middle of a replay, and one in the replay after that.
+#[test]
+fn crashes_in_replay() {
+    let effort = Effort {
+        states: 8,
+        every: 10,
+        crashes: 4,
+        branch: 3,
+        ..EVERY_STEP
+    };
+    let mut all = small::write_holes();
+    all.extend(small::journaled());
+    try_all("replay", &all, effort, 3, 10_000);
+}
+
 /// Members die on the way, and others take their place.
 #[test]
 fn members_fail() {
@@ -134,6 +161,7 @@ fn members_fail() {
     all.extend(small::shrinks());
     all.extend(small::at_rest());
     all.extend(small::heads());
+    all.extend(small::journaled());
     try_all("faults", &all, effort, 20, 10_000);
 }
 

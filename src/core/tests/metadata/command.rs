@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use restripe_core::command::*;
 use restripe_core::geometry::{Logical, MemberId, MemberMask, Sectors};
 use restripe_core::layout::Level;
-use restripe_core::ondisk::Uuid;
+use restripe_core::ondisk::{JournalMode, Uuid};
 use restripe_core::text::{Errno, Refusal};
 
 #[track_caller]
@@ -289,6 +289,10 @@ fn member_actions() {
 fn knobs() {
     assert_eq!(size(b"4096\n").expect("right"), Sectors(8));
     refused(size(b"4097"), Errno::EINVAL, &["512"]);
+    assert_eq!(journal(b"always\n").expect("right"), JournalMode::Always);
+    assert_eq!(journal(b"auto").expect("right"), JournalMode::Auto);
+    assert_eq!(journal(b"off").expect("right"), JournalMode::Off);
+    refused(journal(b"on"), Errno::EINVAL, &["\"on\"", "always"]);
     assert_eq!(sync_action(b"check\n").expect("right"), SyncRequest::Check);
     assert_eq!(sync_action(b"repair").expect("right"), SyncRequest::Repair);
     assert_eq!(sync_action(b"idle").expect("right"), SyncRequest::Idle);

@@ -3,7 +3,7 @@
 //! What a volume is: its set, the one it moves to, its size and state.
 
 use kernel::prelude::*;
-use restripe_core::{command, placement::Set};
+use restripe_core::{command, engine::Event, placement::Set};
 
 use super::{line, progress, Node};
 use crate::sys::sysfs::Page;
@@ -80,6 +80,28 @@ pub(super) fn store_size(node: &Node, text: &[u8]) -> Result {
         progress::writable(node)?;
         node.volume.resize(size.bytes())
     })
+}
+
+/// `auto`, `always` or `off`.
+pub(super) fn show_journal(node: &Node, page: &mut Page<'_>) -> Result {
+    node.volume
+        .superblock(|sb| line(page, sb.journal.mode.name()))
+}
+
+pub(super) fn store_journal(node: &Node, text: &[u8]) -> Result {
+    node.answer(text, || {
+        let mode = command::journal(text)?;
+        progress::writable(node)?;
+        node.volume.engine(|engine| engine.check_journal(mode))?;
+        node.volume.ask(Event::Journal(mode));
+        Ok(())
+    })
+}
+
+/// Whether it is durably known that no parity write can be left half done.
+pub(super) fn show_journal_in_force(node: &Node, page: &mut Page<'_>) -> Result {
+    node.volume
+        .superblock(|sb| line(page, u8::from(sb.journal.in_force)))
 }
 
 pub(super) fn show_array_state(node: &Node, page: &mut Page<'_>) -> Result {

@@ -39,7 +39,7 @@ pub(in crate::queue) fn read(volume: &Volume, mut rq: OwnedRequest<Queue>) {
                 rq = back;
             }
             Err(Failure::Stale) => rq = back,
-            Err(Failure::Lost) => return finish(back, Status::IOERR),
+            Err(Failure::Lost | Failure::Wait { .. }) => return finish(back, Status::IOERR),
         }
     }
 }

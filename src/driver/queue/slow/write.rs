@@ -3,13 +3,14 @@
 //! under way (DESIGN I3).
 
 use restripe_core::admit::Route;
-use restripe_core::geometry::{Range, Sectors};
+use restripe_core::geometry::{MemberMask, Range, Sectors};
 use restripe_core::placement::Set;
 use restripe_core::stripe::{self, parity_pieces, plan_parity_into};
 
+use super::super::journal::{self, Record, JOURNALED_PART};
 use super::super::transfer::{send_reads, send_writes, BufferData, Cutter, KernelParity, Source};
 use super::super::write::enter_slow;
-use super::super::{failed_members, fault, finish, range_of, Queue};
+use super::super::{failed_members, fault, finish, range_of, wait_for_map, Queue};
 use super::{Failure, Kit, BOUNCE};
 use crate::sys::block::bio::{self, Outcome};
 use crate::sys::block::mq::{OwnedRequest, Request};
@@ -18,45 +19,67 @@ use crate::volume::{View, Volume};
 
 /// Writes the request, by a worker.
 pub(in crate::queue) fn write(volume: &Volume, rq: OwnedRequest<Queue>) {
-    let Some((rq, view)) = enter_slow(volume, rq) else {
+    let Some((mut rq, view)) = enter_slow(volume, rq) else {
         return;
     };
+    let mut done = rq.data().done;
     let mut kit = volume.kits().take();
-    let result = write_all(&view, &rq, &mut kit);
+    let result = write_all(volume, &view, &rq, &mut kit, &mut done);
     volume.put_kit(kit);
+    if let Err(Failure::Wait { for_room }) = result {
+        rq.data_mut().done = done;
+        return wait_for_map(volume, rq, view, for_room);
+    }
     drop(view);
     match result {
         Ok(()) => finish(rq, Status::OK),
         Err(Failure::Members(members)) => fault(rq, members),
-        Err(Failure::Lost | Failure::Stale) => finish(rq, Status::IOERR),
+        Err(Failure::Lost | Failure::Stale | Failure::Wait { .. }) => finish(rq, Status::IOERR),
     }
 }
 
-fn write_all(view: &View, rq: &Request<Queue>, kit: &mut Kit) -> Result<(), Failure> {
+/// Carries on behind what is `done`.
+fn write_all(
+    volume: &Volume,
+    view: &View,
+    rq: &Request<Queue>,
+    kit: &mut Kit,
+    done: &mut Sectors,
+) -> Result<(), Failure> {
     let range = range_of(rq);
     let flags = rq.flags().for_member().without(Flags::NOUNMAP);
-    let mut x = range.start;
-    while x < range.end {
+    let most = match view.map.journal {
+        Some(_) => JOURNALED_PART,
+        None => Sectors::from_bytes(BOUNCE as u64),
+    };
+    while range.start + *done < range.end {
+        let x = range.start + *done;
         let (route, end) = if view.at_rest {
             (Route::Source, range.end)
         } else {
             // The range is ours: the cursor does not move through it, but may come past it.
             view.map.route_write(&view.cursor(), x)
         };
-        let len = (end.min(range.end) - x).min(Sectors::from_bytes(BOUNCE as u64));
+        let len = (end.min(range.end) - x).min(most);
         let part = Range::new(x, x + len);
         fill(rq, part, kit);
         match route {
+            Route::Both if view.map.gap_waits => return Err(Failure::Wait { for_room: false }),
             Route::Both => {
                 // In this order: a read sees the target, and what it saw is at the source too.
-                write_set(view, &view.map.source, part, kit, flags)?;
-                write_set(view, view.set(Route::Target), part, kit, flags)?;
+                let journal = view.map.journal.is_some().then_some((volume, Route::Source));
+                write_set(view, &view.map.source, part, kit, flags, journal)?;
+                // What is in the gap is not the truth at the target yet.
+                write_set(view, view.set(Route::Target), part, kit, flags, None)?;
             }
             // The mover holds the range of a window, so no write gets there.
             Route::Window => return Err(Failure::Lost),
-            one => write_set(view, view.set(one), part, kit, flags)?,
+            one => {
+                let journal = view.map.journal.is_some().then_some((volume, one));
+                write_set(view, view.set(one), part, kit, flags, journal)?;
+            }
         }
-        x += len;
+        *done = *done + len;
     }
     Ok(())
 }
@@ -78,9 +101,10 @@ fn write_set(
     part: Range,
     kit: &mut Kit,
     flags: Flags,
+    journal: Option<(&Volume, Route)>,
 ) -> Result<(), Failure> {
     if set.layout.level.has_parity() {
-        return write_parity(view, set, part, kit, flags);
+        return write_parity(view, set, part, kit, flags, journal);
     }
     let mut lost = false;
     let outcome = bio::scope(|batch| {
@@ -122,12 +146,14 @@ fn write_parity(
     part: Range,
     kit: &mut Kit,
     flags: Flags,
+    journal: Option<(&Volume, Route)>,
 ) -> Result<(), Failure> {
     let alive = view.alive(part.start);
     let Kit {
         plan,
         scratch,
         bounce,
+        header,
     } = kit;
     for piece in parity_pieces(set, alive, part) {
         plan_parity_into(set, alive, &piece, plan).ok_or(Failure::Lost)?;
@@ -145,11 +171,30 @@ fn write_parity(
         }
         let mut data = BufferData(bounce.as_slice());
         stripe::calculate(plan, scratch.as_mut_slice(), &mut data, &KernelParity);
+        let mut unrecorded = MemberMask::EMPTY;
+        if let Some((volume, route)) = journal {
+            let mut new = Record::new(header);
+            new.add(plan, scratch, 0);
+            let record = new
+                .seal(volume, &view.map, route == Route::Target)
+                .ok_or(Failure::Wait { for_room: true })?;
+            let outcome = bio::scope(|batch| {
+                journal::send(&record, (header, scratch), view, batch, |each| each(plan, 0));
+            });
+            unrecorded = failed_members(&outcome);
+            if (record.members & !unrecorded).is_empty() {
+                check(&outcome)?;
+            }
+        }
         let outcome = bio::scope(|batch| {
             let data = Source::Buffer(bounce);
             send_writes(plan, (scratch, 0), data, flags, |id| view.member(id), batch);
         });
         check(&outcome)?;
+        if !unrecorded.is_empty() {
+            // The record counts all the same, so what it says had to come to be first.
+            return Err(Failure::Members(unrecorded));
+        }
     }
     Ok(())
 }
