@@ -28,11 +28,11 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
     journey.adopt(&vm)?;
     let load = journey.load(ctx, &vm)?;
 
-    go(&vm, "level=raid5 chunk=16384 add=/dev/vdb,/dev/vdc", 3)?;
+    go(&vm, "level=raid5 chunk=131072 add=/dev/vdb,/dev/vdc", 3)?;
     turn_round(&vm, "level=raid6 add=/dev/vdd", "/dev/vdd")?;
     go(&vm, "level=raid6 add=/dev/vdd", 4)?;
     go(&vm, "level=raid10", 4)?;
-    go(&vm, "level=raid5 chunk=32768", 4)?;
+    go(&vm, "level=raid5 chunk=65536", 4)?;
     let (vm, load) = cut_amid(ctx, &mut journey, vm, load, "level=raid0 remove=2,3", 4)?;
     arrive(&vm, "raid0", 2)?;
     let (vm, load) = cut_amid(ctx, &mut journey, vm, load, "level=linear remove=1", 2)?;
