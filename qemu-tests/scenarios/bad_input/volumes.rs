@@ -82,7 +82,12 @@ fn migrations(judge: &mut Judge) -> Result<()> {
         &["raid5", "3", "2"],
     )?;
     migrate(&format!("level=raid9 add={c}"), EINVAL, &["raid9"])?;
-    migrate(&format!("level=linear add={c}"), EINVAL, &["linear"])?;
+    migrate("level=linear", EINVAL, &["linear", "already"])?;
+    migrate(
+        &format!("level=raid0 add={c} remove=7"),
+        EINVAL,
+        &["remove=7", "members"],
+    )?;
     migrate(
         &format!("level=raid0 add={c} chunk=3000"),
         EINVAL,
