@@ -736,7 +736,8 @@ impl Runner {
         }
         let is_at = |wanted: &Set| set.layout == wanted.layout && set.extents == wanted.extents;
         let arrived = self.last.as_ref().is_none_or(is_at);
-        if !arrived && !(world.turned && is_at(&self.first)) {
+        let came_back = world.turned && is_at(&self.first);
+        if !(arrived || came_back) {
             return Err("the volume is not where it was to be".into());
         }
         if self.scenario.target.is_some() {
