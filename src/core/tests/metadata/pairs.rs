@@ -47,7 +47,10 @@ fn pair(from: (Level, u8), to: (Level, u8), chunk: u64) -> Superblock {
     sb
 }
 
-fn all_pairs() -> Vec<((Level, u8), (Level, u8), u64)> {
+/// A level and its members, twice, and the target's chunk.
+type Pair = ((Level, u8), (Level, u8), u64);
+
+fn all_pairs() -> Vec<Pair> {
     let mut all = Vec::new();
     for from in SETS {
         for to in SETS {
