@@ -15,6 +15,7 @@ pub(super) struct Told {
     migrate_state: &'static str,
     array_state: &'static str,
     degraded: u8,
+    cannot_recover: bool,
 }
 
 impl Told {
@@ -23,6 +24,7 @@ impl Told {
             migrate_state: status.migrate_state,
             array_state: status.array_state,
             degraded: status.degraded,
+            cannot_recover: status.recover_blocked.is_some(),
         }
     }
 }
@@ -67,6 +69,15 @@ fn tell(name: &str, running: &mut Running) -> Result {
     if told.migrate_state != before.migrate_state {
         if let Some(why) = &status.blocked {
             pr_warn!("{}: the migration is blocked: {}\n", name, why.as_str());
+        }
+    }
+    if told.cannot_recover && !before.cannot_recover {
+        if let Some(why) = &status.recover_blocked {
+            pr_warn!(
+                "{}: a member can't be rebuilt: {}; write idle to sync_action to try again\n",
+                name,
+                why.as_str()
+            );
         }
     }
     let changed = [

@@ -23,6 +23,8 @@ pub(crate) struct Status {
     pub(crate) degraded: u8,
     /// Why a migration can't go on, or did not begin.
     pub(crate) blocked: Option<Text<160>>,
+    /// Why members can't be rebuilt.
+    pub(crate) recover_blocked: Option<Text<160>>,
     pub(crate) size: Sectors,
 }
 
@@ -39,6 +41,7 @@ impl Volume {
             speed_max: engine.speed_max(),
             degraded: engine.degraded(),
             blocked: engine.blocked().map(Text::from),
+            recover_blocked: engine.recover_blocked().map(Text::from),
             size: engine.size(),
         });
         if let Some((done, _)) = status.sync {
