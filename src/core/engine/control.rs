@@ -494,6 +494,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             Step::Clean => self.sb.clean = !self.control.want_active && flushed,
             _ => {}
         }
+        if self.control.step == Step::Finish && self.sb.migration.is_none() {
+            self.believe_new_capacity();
+        }
         if self.control.want_active {
             self.control.want_active = false;
             self.sb.clean = false;
@@ -821,6 +824,17 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             } else {
                 self.control.unbearable.insert(member);
             }
+        }
+    }
+
+    /// The end of a migration brings capacity that nobody has written yet. Where a member is
+    /// missing then, it may hold whatever the parity makes of it: so the parity is true.
+    fn believe_new_capacity(&mut self) {
+        let (alive, index) = (self.sb.in_sync(), usize::from(self.sb.present_set()));
+        let set = &mut self.sb.sets[index];
+        let moved = set.resync > Logical::ZERO;
+        if moved && set.layout.level.has_parity() && set.missing(alive) > 0 {
+            set.resync = Logical(set.layout.capacity().0);
         }
     }
 

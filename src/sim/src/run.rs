@@ -650,10 +650,7 @@ impl Runner {
             _ if world.requests_len() > 0 => return Err("requests wait for ever".into()),
             _ if !world.ready => return Err("it never gets ready".into()),
             _ if life.stopping => return Err("it does not stop".into()),
-            // A member that fails in the very commit that ends a migration leaves new capacity whose
-            // parity nobody has made true: nothing can be rebuilt from that.
             _ if !world.flaky
-                && world.is_parity_true()
                 && !world.view.map.rebuilding.is_empty()
                 && !world.view.map.rebuilding.iter().any(|m| world.is_dead(m)) =>
             {
@@ -848,14 +845,6 @@ fn describe(
 }
 
 impl World {
-    /// All of the volume's parity is known to be true.
-    fn is_parity_true(&self) -> bool {
-        let map = &self.view.map;
-        let sets = std::iter::once(&map.source).chain(&map.target);
-        sets.filter(|set| set.layout.level.has_parity())
-            .all(|set| set.resync.0 >= map.size.0)
-    }
-
     /// Reads of all of the volume as they are now.
     pub fn reader<'a>(&'a self, images: &'a [Image]) -> Reader<'a> {
         Reader {
