@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The superblock's bytes, version 1.
 //!
+//! Version 1 is frozen: what is described here keeps its place and meaning, and every later build
+//! assembles what was written by it (`tests/golden` holds such disks). What comes new takes bytes
+//! that are unused here and read as zero by then, with a feature bit where an older build must not
+//! write, or not even read, past it; what can't be done so is a version 2.
+//!
 //! A block of 16 KiB, twice on every member (`ondisk/place.rs`). All numbers are
 //! little-endian, all sectors are 512 bytes, texts are UTF-8 padded with zero
 //! bytes, unused bytes are zero when written and not looked at when read. The
