@@ -3,8 +3,11 @@
 
 use core::fmt::{self, Write};
 
-use super::{common_row, needs_stash, volume_of};
+use super::{common_row, needs_stash, volume_of, way_of};
+use crate::footprint::overwrites;
+use crate::geometry::{div_up, Logical, Range, Sectors};
 use crate::ondisk::Superblock;
+use crate::placement::Set;
 
 /// Writes what the migration that `superblock` has begun does.
 ///
@@ -18,7 +21,6 @@ pub fn write_plan(superblock: &Superblock, out: &mut impl Write) -> fmt::Result 
     let target = &superblock.sets[usize::from(migration.target)];
     let volume = superblock.volume_sectors;
     let after = volume_of(&target.layout, superblock.logical_block);
-    let stash = needs_stash(source, target, volume);
     writeln!(
         out,
         "level: {} to {}",
@@ -26,24 +28,65 @@ pub fn write_plan(superblock: &Superblock, out: &mut impl Write) -> fmt::Result 
         target.layout.level.name()
     )?;
     writeln!(out, "members: {} to {}", source.disks(), target.disks())?;
+    writeln!(out, "chunk: {} to {}", chunk(source), chunk(target))?;
     writeln!(out, "capacity_before: {}", volume.bytes())?;
     writeln!(out, "capacity_after: {}", after.bytes())?;
     writeln!(
         out,
         "failures_survived_before: {}",
-        source.layout.max_missing()
+        failures(source, superblock)
     )?;
     writeln!(
         out,
         "failures_survived_after: {}",
-        target.layout.max_missing()
+        failures(target, superblock)
     )?;
     writeln!(out, "bytes_to_move: {}", volume.bytes())?;
+    let slot = target.layout.used_below(Logical(volume.0)).0;
+    let written = Sectors(slot * u64::from(target.layout.slots));
+    writeln!(out, "bytes_to_write: {}", written.bytes())?;
     let row = common_row(&source.layout, &target.layout);
     writeln!(out, "bytes_at_once: {}", row.bytes())?;
-    writeln!(
-        out,
-        "stash_windows: {}",
-        if stash { "some" } else { "none" }
-    )
+    match stash_windows(source, target, volume) {
+        0 => writeln!(out, "stash_windows: 0"),
+        n => writeln!(out, "stash_windows: up to {n}"),
+    }
+}
+
+/// Rows that are looked at one by one.
+const MOST_ROWS: u64 = 1024;
+
+/// Most windows that go through the stash: the rows that overwrite what the source still needs
+/// when all before them is done, or all rows where those would take long to count.
+fn stash_windows(source: &Set, target: &Set, volume: Sectors) -> u64 {
+    let row = common_row(&source.layout, &target.layout);
+    let rows = div_up(volume.0, row.0);
+    if !needs_stash(source, target, volume) {
+        return 0;
+    }
+    if rows > MOST_ROWS {
+        return rows;
+    }
+    let (way, end) = (way_of(source, target), Logical(volume.0));
+    let windows = (0..rows).filter(|number| {
+        let start = Logical(row.0 * number);
+        let piece = Range::new(start, (start + row).min(end));
+        let live = way.between(way.first(piece), way.end(end));
+        overwrites(source, live, end, target, piece)
+    });
+    windows.count() as u64
+}
+
+/// In bytes; 0 where the level has no chunks.
+fn chunk(set: &Set) -> u64 {
+    match set.layout.level.is_striped() {
+        true => set.layout.chunk.bytes(),
+        false => 0,
+    }
+}
+
+/// Members that may still be lost.
+fn failures(set: &Set, superblock: &Superblock) -> u8 {
+    let missing = set.missing(superblock.in_sync());
+    set.layout.max_missing().saturating_sub(missing)
 }

@@ -585,11 +585,60 @@ fn a_plan_says_capacity_and_failures_survived() {
         &format!("capacity_after: {}", mib(122).bytes()),
         "failures_survived_before: 0",
         "failures_survived_after: 1",
-        "stash_windows: none",
+        "chunk: 0 to 65536",
+        &format!("bytes_to_move: {}", mib(48).bytes()),
+        // With a third of parity.
+        &format!("bytes_to_write: {}", mib(72).bytes()),
+        "bytes_at_once: 131072",
+        "stash_windows: 0",
     ] {
         assert!(
             text.lines().any(|l| l == line),
             "{line:?} is not in\n{text}"
         );
     }
+}
+
+/// What the plan says of the stash.
+fn windows(sb: &Superblock) -> String {
+    let mut text = String::new();
+    shape::write_plan(sb, &mut text).expect("a String takes all");
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("stash_windows: "));
+    line.expect("it speaks of the stash").to_owned()
+}
+
+#[test]
+fn windows_are_counted() {
+    // Larger chunks on the same disks: every row lies on itself. A common row is 512 sectors.
+    let mut now = created(Level::Raid0, 2, true);
+    for (sectors, said) in [
+        (512 * 7, "up to 7"),
+        (512 * 100 + 8, "up to 101"),
+        (512 * 200, "up to 200"),
+    ] {
+        shape::resize(&mut now, sectors * 512).expect("there is room");
+        let wish = MigrationWish {
+            chunk: Some(Sectors(256)),
+            ..wish(Level::Raid0, &[])
+        };
+        assert_eq!(windows(&migrate(&now, &wish).expect("fits")), said);
+    }
+    // Slots in another order, from one disk: the first row lies on the old disk's first chunk, and the second on what
+    // the first has left.
+    let mut sb = migrating(Level::Raid0, 2);
+    assert_eq!(windows(&sb), "0");
+    for extent in sb.sets[1].extents.iter_mut() {
+        extent.slot = SlotId(1 - extent.slot.0);
+    }
+    let (first, rest): (Vec<_>, Vec<_>) = {
+        let all = sb.sets[1].extents.iter().copied();
+        all.partition(|extent| extent.slot == SlotId(0))
+    };
+    sb.sets[1].extents.clear();
+    for extent in first.into_iter().chain(rest) {
+        sb.sets[1].extents.push(extent);
+    }
+    assert_eq!(windows(&sb), "up to 1");
 }
