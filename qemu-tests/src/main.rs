@@ -19,7 +19,7 @@ mod scenarios;
 const USAGE: &str = "usage: qemu-tests test [filter] | list | demo | bench [filter] | crash [filter]
   SEED=n    replays a run's choices        FLAVOUR=lean  scenarios on the quick kernel
   JOBS=n    scenarios side by side         KEEP=1        keeps disks and logs
-  CUTS=n    cuts of each case of crash     REPLAY=file   takes a cut of a log that crash has kept (with CUT=n)";
+  CUTS=n    cuts of each case of crash     REPLAY=file   makes cuts of a log that crash has kept (CUT=n or n-m)";
 
 fn main() -> ExitCode {
     match work() {
