@@ -40,6 +40,27 @@ impl Bench {
     }
 }
 
+impl Bench {
+    /// The same from a folder of its own: a long run must not lose its module or its guest's system to a cache that makes room
+    /// for what other runs build meanwhile.
+    pub fn pinned(mut self, dir: &Path) -> Result<Self> {
+        let pin = |file: &Path, name: &str| {
+            let pinned = dir.join(name);
+            // Across file systems there are no links.
+            fs::hard_link(file, &pinned)
+                .or_else(|_| fs::copy(file, &pinned).map(drop))
+                .with_context(|| format!("keep {}", file.display()))?;
+            anyhow::Ok(pinned)
+        };
+        self.kernel.image = pin(&self.kernel.image, "kernel")?;
+        self.initramfs = pin(&self.initramfs, "initramfs")?;
+        if let Some(module) = &mut self.kernel.module {
+            *module = pin(module, "restripe.ko")?;
+        }
+        Ok(self)
+    }
+}
+
 pub struct Ctx {
     pub bench: Bench,
     /// Decides cut points and the like; printed with the result.

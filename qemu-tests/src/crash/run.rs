@@ -32,8 +32,8 @@ const KEPT: &str = "target/crash";
 
 /// Runs the cases whose names hold `filter`; true if none lost what it must keep.
 pub fn run(filter: &str) -> Result<bool> {
-    let bench = Bench::set_up(Flavour::Lean)?;
     let runs = Runs::new()?;
+    let bench = Bench::set_up(Flavour::Lean)?.pinned(&runs.dir)?;
     let done = match env::var_os("REPLAY") {
         Some(path) => replay(&bench, &runs.dir, &PathBuf::from(path)),
         None => all(&bench, &runs.dir, filter),
