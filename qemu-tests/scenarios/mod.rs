@@ -34,6 +34,7 @@ scenarios! {
     migrate_raid0_xfs
     migrate_raid1_ext4
     migrate_raid5_ext4
+    preflight
     unclean
     volumes
     write_hole

@@ -42,6 +42,7 @@ pub mod pace;
 pub mod shape;
 
 pub mod recover;
+pub mod scan;
 
 pub mod command;
 

@@ -142,7 +142,10 @@ pub struct Migrate<'a> {
     pub chunk: Option<Sectors>,
     pub add: Paths<'a>,
     pub remove: MemberMask,
+    /// Only say what it would do.
     pub dry_run: bool,
+    /// Read all members first.
+    pub scan: bool,
     pub force: bool,
 }
 
@@ -152,7 +155,7 @@ pub struct Migrate<'a> {
 /// What is wrong with it.
 pub fn migrate(line: &[u8]) -> Result<Migrate<'_>, Refusal> {
     let keys = [
-        "level", "chunk", "copies", "add", "remove", "dry_run", "force",
+        "level", "chunk", "copies", "add", "remove", "dry_run", "scan", "force",
     ];
     let words = Words::parse("migrate", &keys, line)?;
     let chunk = words.get("chunk").map(|_| value::chunk(&words));
@@ -165,6 +168,7 @@ pub fn migrate(line: &[u8]) -> Result<Migrate<'_>, Refusal> {
             None => Paths::new(),
         },
         dry_run: value::flag(&words, "dry_run")?,
+        scan: value::flag(&words, "scan")?,
         force: value::flag(&words, "force")?,
     })
 }

@@ -6,6 +6,7 @@ mod action;
 mod member;
 mod migrate;
 mod progress;
+mod scan;
 mod shape;
 
 use kernel::{
@@ -15,7 +16,7 @@ use kernel::{
     sync::{Arc, Mutex},
 };
 use restripe_core::{
-    geometry::{Logical, MemberId, MemberMask},
+    geometry::{MemberId, MemberMask},
     refusal,
     text::Refusal,
 };
@@ -30,13 +31,10 @@ use member::MemberNode;
 pub(super) struct Node {
     shared: Arc<Shared>,
     volume: Arc<Volume>,
-    /// What `plan` shows. Its lock is also that of a `migrate` under way: another one is not
-    /// waited for.
+    next: Arc<migrate::Next>,
+    /// The members being read before a migration.
     #[pin]
-    plan: Mutex<KVec<u8>>,
-    /// Where the next migration is to stop.
-    #[pin]
-    next_sync_max: Mutex<Option<Logical>>,
+    scan: Mutex<Option<scan::Running>>,
 }
 
 impl Node {
@@ -115,29 +113,33 @@ pub(super) struct Files {
     members: KVec<(MemberId, Kobject<MemberNode>)>,
     folder: Kobject<Node>,
     node: Kobject<Node>,
+    data: Arc<Node>,
     volume: Arc<Volume>,
 }
 
 impl Files {
     /// Makes them all, under the volume's disk.
     pub(super) fn new(shared: &Arc<Shared>, volume: &Arc<Volume>) -> Result<Self, Refusal> {
+        let next = Arc::pin_init(migrate::Next::new(shared, volume), GFP_KERNEL)
+            .map_err(no_files)?;
         let data = Arc::pin_init(
             pin_init!(Node {
                 shared: shared.clone(),
                 volume: volume.clone(),
-                plan <- new_mutex!(KVec::new()),
-                next_sync_max <- new_mutex!(None),
+                next,
+                scan <- new_mutex!(None),
             }),
             GFP_KERNEL,
         )
         .map_err(no_files)?;
         let disk = volume.disk().ok_or(ENODEV).map_err(no_files)?;
         let node = Kobject::new(&*disk, c"restripe", FILES, data.clone()).map_err(no_files)?;
-        let folder = Kobject::new(&node, c"members", &[], data).map_err(no_files)?;
+        let folder = Kobject::new(&node, c"members", &[], data.clone()).map_err(no_files)?;
         let mut files = Files {
             members: KVec::new(),
             folder,
             node,
+            data,
             volume: volume.clone(),
         };
         files.follow_members().map_err(no_files)?;
@@ -164,6 +166,13 @@ impl Files {
             self.members.push((id, member), GFP_KERNEL)?;
         }
         Ok(())
+    }
+
+    /// Takes them away, waits for their calls, and for what those left running.
+    pub(super) fn end(self) {
+        let data = self.data.clone();
+        drop(self);
+        scan::end(&data);
     }
 
     /// Wakes who polls the file.

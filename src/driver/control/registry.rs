@@ -217,8 +217,7 @@ pub(super) fn stop(registry: &Mutex<Registry>, name: &str) -> Result<(), Refusal
         told: _,
         _module,
     } = KBox::into_inner(running);
-    // Waits for the calls of its files.
-    drop(files);
+    files.end();
     volume.stop();
     drop(volume);
     registry

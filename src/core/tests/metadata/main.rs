@@ -12,4 +12,5 @@ mod ondisk;
 mod pairs;
 mod probe;
 mod recover;
+mod scan;
 mod shape;

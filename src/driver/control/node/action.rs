@@ -12,7 +12,7 @@ use restripe_core::{
     text::Refusal,
 };
 
-use super::{progress, Node};
+use super::{progress, scan, Node};
 use crate::control::{
     device::Device,
     disks::{new_superblock, prepare, Superblocks},
@@ -24,6 +24,7 @@ pub(super) fn store(node: &Node, line: &[u8]) -> Result {
     node.answer(line, || {
         let action = command::member_action(line)?;
         progress::writable(node)?;
+        scan::refuse_beside(node)?;
         match action {
             MemberAction::Add { dev, force } => come(node, dev, force, None),
             MemberAction::Replace {

@@ -2,36 +2,71 @@
 
 //! `migrate` and `plan`: what the volume shall become.
 
-use kernel::prelude::*;
+use core::fmt::Write;
+
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{Arc, Mutex},
+};
 use restripe_core::{
     command,
+    geometry::Logical,
     ondisk::Superblock,
     refusal,
     shape::{begin_migration, write_plan, MigrationWish, NewMember},
     text::Refusal,
 };
 
-use super::{progress, Node};
+use super::{progress, scan, Node};
 use crate::control::{
     create::as_new,
     device::Device,
     disks::{new_superblock, prepare},
     examine::Growing,
     last_error::no_memory,
-    new_uuid,
+    new_uuid, Shared,
 };
 use crate::sys::{block::member::Access, sysfs::Page};
-use crate::volume::Present;
+use crate::volume::{Present, Volume};
+
+/// What the next migration needs, whoever begins it.
+#[pin_data]
+pub(super) struct Next {
+    pub(super) shared: Arc<Shared>,
+    pub(super) volume: Arc<Volume>,
+    /// What `plan` shows. Its lock is also that of a `migrate` under way: another one is not
+    /// waited for.
+    #[pin]
+    pub(super) plan: Mutex<KVec<u8>>,
+    /// Where the next migration is to stop.
+    #[pin]
+    pub(super) sync_max: Mutex<Option<Logical>>,
+}
+
+impl Next {
+    pub(super) fn new<'a>(
+        shared: &'a Arc<Shared>,
+        volume: &'a Arc<Volume>,
+    ) -> impl PinInit<Self> + 'a {
+        pin_init!(Self {
+            shared: shared.clone(),
+            volume: volume.clone(),
+            plan <- new_mutex!(KVec::new()),
+            sync_max <- new_mutex!(None),
+        })
+    }
+}
 
 pub(super) fn show_plan(node: &Node, page: &mut Page<'_>) -> Result {
-    page.push(&node.plan.lock());
+    page.push(&node.next.plan.lock());
     Ok(())
 }
 
 pub(super) fn store(node: &Node, text: &[u8]) -> Result {
     node.answer(text, || {
         // One at a time, and none waits: what the other one decides is news to this one.
-        let Some(mut plan) = node.plan.try_lock() else {
+        let Some(mut plan) = node.next.plan.try_lock() else {
             return Err(refusal!(
                 EBUSY,
                 "another line is being written to migrate; try again"
@@ -46,10 +81,7 @@ pub(super) fn store(node: &Node, text: &[u8]) -> Result {
             Err(refusal) => {
                 let mut text = Growing(KVec::new());
                 // The sentence is in `last_error` too.
-                let _ = core::fmt::Write::write_fmt(
-                    &mut text,
-                    format_args!("refused: {}\n", refusal.sentence),
-                );
+                let _ = write!(text, "refused: {}\n", refusal.sentence);
                 *plan = text.0;
                 Err(refusal)
             }
@@ -57,49 +89,84 @@ pub(super) fn store(node: &Node, text: &[u8]) -> Result {
     })
 }
 
-/// Checks everything, then writes, unless only the plan is wanted: which it returns.
+/// Checks everything, then begins, unless only the plan is wanted, or all members are to be read
+/// first. Returns what `plan` is to say.
 fn migrate(node: &Node, line: &[u8]) -> Result<KVec<u8>, Refusal> {
     let command = command::migrate(line)?;
     progress::writable(node)?;
+    scan::refuse_beside(node)?;
     let access = if command.dry_run {
         Access::ReadOnly
     } else {
         Access::ReadWrite
     };
-    let mut now = new_superblock()?;
-    node.volume.superblock(|sb| now.copy_from(sb));
-    if node.volume.status().migrate_state != "none" {
-        return Err(refusal!(
-            EBUSY,
-            "a migration is running already; wait until migrate_state says none"
-        ));
-    }
     let devices = Device::open_all(&node.shared.registry, &command.add, access)?;
-    let members = as_new(&devices, command.force)?;
-    let wish = MigrationWish {
-        uuid: new_uuid(),
-        level: command.level,
-        chunk: command.chunk,
-        added: &members,
-        removed: command.remove,
-    };
-    let mut next = new_superblock()?;
-    begin_migration(&now, &wish, &mut next)?;
-    if let Some(migration) = &mut next.migration {
-        migration.speed_max = node.volume.status().speed_max;
-        migration.sync_max = *node.next_sync_max.lock();
+    let planned = Planned::new(&node.next, &command, &devices)?;
+    if command.scan {
+        scan::start(node, line, &devices, &planned)?;
+    } else if !command.dry_run {
+        planned.begin(&node.next, &devices)?;
     }
-    let mut plan = Growing(KVec::new());
-    write_plan(&next, &mut plan).map_err(no_memory)?;
-    if command.dry_run {
-        return Ok(plan.0);
+    Ok(planned.text)
+}
+
+/// A migration that can begin.
+pub(super) struct Planned<'a> {
+    /// The devices that come in.
+    pub(super) members: KVec<NewMember<'a>>,
+    pub(super) superblock: KBox<Superblock>,
+    /// What `plan` is to say.
+    pub(super) text: KVec<u8>,
+}
+
+impl<'a> Planned<'a> {
+    /// # Errors
+    /// What speaks against it.
+    pub(super) fn new(
+        next: &Next,
+        command: &command::Migrate<'_>,
+        devices: &[Device<'a>],
+    ) -> Result<Self, Refusal> {
+        let mut now = new_superblock()?;
+        next.volume.superblock(|sb| now.copy_from(sb));
+        if next.volume.status().migrate_state != "none" {
+            return Err(refusal!(
+                EBUSY,
+                "a migration is running already; wait until migrate_state says none"
+            ));
+        }
+        let members = as_new(devices, command.force)?;
+        let wish = MigrationWish {
+            uuid: new_uuid(),
+            level: command.level,
+            chunk: command.chunk,
+            added: &members,
+            removed: command.remove,
+        };
+        let mut superblock = new_superblock()?;
+        begin_migration(&now, &wish, &mut superblock)?;
+        if let Some(migration) = &mut superblock.migration {
+            migration.speed_max = next.volume.status().speed_max;
+            migration.sync_max = *next.sync_max.lock();
+        }
+        let mut plan = Growing(KVec::new());
+        write_plan(&superblock, &mut plan).map_err(no_memory)?;
+        Ok(Planned {
+            members,
+            superblock,
+            text: plan.0,
+        })
     }
-    for (device, member) in devices.iter().zip(&members) {
-        prepare(device, &member.geometry, next.uuid, member.uuid)?;
+
+    /// Writes to the devices that come in, and has the volume begin.
+    pub(super) fn begin(&self, next: &Next, devices: &[Device<'_>]) -> Result<(), Refusal> {
+        let superblock = &*self.superblock;
+        for (device, member) in devices.iter().zip(&self.members) {
+            prepare(device, &member.geometry, superblock.uuid, member.uuid)?;
+        }
+        let present = seats(devices, &self.members, superblock)?;
+        next.volume.migrate(superblock, &present)
     }
-    let present = seats(&devices, &members, &next)?;
-    node.volume.migrate(&next, &present)?;
-    Ok(plan.0)
 }
 
 /// The devices as the members that `next` says they are.

@@ -10,7 +10,7 @@ use restripe_core::{
     text::Refusal,
 };
 
-use super::{line, Node};
+use super::{line, scan, Node};
 use crate::sys::sysfs::Page;
 
 pub(super) fn show_migrate_state(node: &Node, page: &mut Page<'_>) -> Result {
@@ -67,7 +67,7 @@ pub(super) fn show_migrate_position(node: &Node, page: &mut Page<'_>) -> Result 
 
 /// Sectors done, and in all; `none` while idle.
 pub(super) fn show_sync_completed(node: &Node, page: &mut Page<'_>) -> Result {
-    match node.volume.status().sync {
+    match scan::progress(node).or(node.volume.status().sync) {
         Some((done, total)) => line(page, format_args!("{} / {}", done.0, total.0)),
         None => line(page, "none"),
     }
@@ -97,7 +97,7 @@ pub(super) fn show_sync_max(node: &Node, page: &mut Page<'_>) -> Result {
     let now = node
         .volume
         .superblock(|sb| sb.migration.map(|m| m.sync_max));
-    let next = *node.next_sync_max.lock();
+    let next = *node.next.sync_max.lock();
     match now.unwrap_or(next) {
         Some(sector) => line(page, sector.0),
         None => line(page, "max"),
@@ -108,7 +108,7 @@ pub(super) fn store_sync_max(node: &Node, text: &[u8]) -> Result {
     node.answer(text, || {
         let most = command::sync_max(text)?;
         writable(node)?;
-        *node.next_sync_max.lock() = most;
+        *node.next.sync_max.lock() = most;
         node.volume.ask(Event::SyncMax(most));
         Ok(())
     })
@@ -130,7 +130,10 @@ pub(super) fn store_latency_target(node: &Node, text: &[u8]) -> Result {
 }
 
 pub(super) fn show_sync_action(node: &Node, page: &mut Page<'_>) -> Result {
-    line(page, node.volume.status().sync_action)
+    match scan::progress(node) {
+        Some(_) => line(page, "scan"),
+        None => line(page, node.volume.status().sync_action),
+    }
 }
 
 pub(super) fn store_sync_action(node: &Node, text: &[u8]) -> Result {
@@ -142,7 +145,10 @@ pub(super) fn store_sync_action(node: &Node, text: &[u8]) -> Result {
             SyncRequest::Repair => Event::Repair,
             SyncRequest::Idle => Event::Idle,
         };
-        if event != Event::Idle {
+        if event == Event::Idle {
+            scan::end(node);
+        } else {
+            scan::refuse_beside(node)?;
             checkable(node)?;
         }
         node.volume.ask(event);
