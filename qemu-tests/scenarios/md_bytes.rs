@@ -9,6 +9,8 @@ use qemu_tests::vm::Vm;
 const VOLUME: &str = "restripe0";
 /// Where a blank member's data begin, in bytes. md's begin at 0 with metadata of version 1.0.
 const DATA: u64 = MIB;
+/// What a striped or mirrored volume uses of each member, in bytes: whole rows of every case.
+const USED: u64 = 768 << 10;
 /// So many disks for restripe, and then as many for md.
 const DISKS: usize = 6;
 /// Random bytes in the guest, more than any of the volumes holds.
@@ -21,6 +23,20 @@ struct Case {
     chunk: u64,
     /// Of raid10.
     copies: usize,
+}
+
+impl Case {
+    /// Bytes of the volume that uses [`USED`] of each member.
+    fn size(&self) -> u64 {
+        let members = self.members as u64;
+        match self.level {
+            "raid1" => USED,
+            "raid5" => USED * (members - 1),
+            "raid6" => USED * (members - 2),
+            "raid10" => USED * members / self.copies as u64,
+            _ => USED * members,
+        }
+    }
 }
 
 const fn case(level: &'static str, members: usize, chunk: u64) -> Case {
@@ -41,7 +57,7 @@ const fn near(copies: usize, members: usize, chunk: u64) -> Case {
     }
 }
 
-const CASES: [Case; 20] = [
+const CASES: [Case; 16] = [
     case("linear", 2, 0),
     case("linear", 3, 0),
     case("raid0", 2, 64),
@@ -50,29 +66,25 @@ const CASES: [Case; 20] = [
     case("raid1", 3, 0),
     case("raid5", 3, 64),
     case("raid5", 4, 4),
-    case("raid5", 5, 256),
     case("raid6", 4, 64),
     case("raid6", 5, 4),
     case("raid6", 6, 128),
     near(2, 2, 64),
     near(2, 3, 64),
-    near(2, 4, 4),
-    near(2, 5, 16),
-    near(3, 3, 64),
+    near(2, 5, 4),
     near(3, 4, 64),
-    near(3, 5, 4),
     near(3, 6, 128),
 ];
 
 pub fn run(ctx: &mut Ctx) -> Result<()> {
     let mut disks = Vec::new();
     for number in 0..2 * DISKS {
-        disks.push(ctx.disk(&format!("d{number}"), 8 * MIB)?);
+        disks.push(ctx.disk(&format!("d{number}"), 5 * MIB)?);
     }
     let vm = ctx.boot(&disks)?;
     vm.ok(&format!(
         "head -c {} /dev/urandom > {PATTERN}",
-        DISKS as u64 * 8 * MIB
+        16 * MIB
     ))?;
     let mut compared = 0;
     for case in &CASES {
@@ -97,10 +109,14 @@ fn compare(vm: &Vm, case: &Case) -> Result<u64> {
         devices(0..case.members),
         devices(DISKS..DISKS + case.members),
     );
-    for disk in ours.iter().chain(&theirs) {
-        vm.ok(&format!("blkdiscard -z {disk}"))?;
-    }
+    vm.ok(&format!(
+        "for disk in {}; do blkdiscard -z $disk; done",
+        theirs.join(" ")
+    ))?;
     let mut words = String::new();
+    if case.level != "linear" {
+        words += &format!(" size={}", case.size());
+    }
     if case.chunk > 0 {
         words += &format!(" chunk={}", case.chunk * 1024);
     }
@@ -110,7 +126,7 @@ fn compare(vm: &Vm, case: &Case) -> Result<u64> {
     vm.must(
         "create",
         &format!(
-            "level={} members={}{words} name={VOLUME}",
+            "level={} members={}{words} name={VOLUME} force=1",
             case.level,
             ours.join(",")
         ),
@@ -148,8 +164,7 @@ fn compare(vm: &Vm, case: &Case) -> Result<u64> {
 /// The bytes of each member that hold the volume.
 fn used(vm: &Vm, case: &Case, members: &[String]) -> Result<Vec<u64>> {
     if case.level != "linear" {
-        let sectors: u64 = vm.field(&members[0], "set_0_slot_sectors")?.parse()?;
-        return Ok(vec![sectors * 512; members.len()]);
+        return Ok(vec![USED; members.len()]);
     }
     // One slot, with an extent on each: `member 1, sectors 2048 + 10240`.
     vm.must("examine", &format!("dev={}", members[0]))?;
