@@ -118,6 +118,27 @@ pub const ALL: &[Case] = &[
         ])],
         ..COMMON
     },
+    // Down to a disk by itself; the others leave.
+    Case {
+        name: "raid5-linear",
+        make: &[
+            Class(
+                "create",
+                "level=raid5 chunk=65536 members=/dev/vda,/dev/vdb,/dev/vdc name=restripe0",
+            ),
+            Rest,
+            Volume("size", "16777216"),
+        ],
+        begin: &[
+            Volume("sync_speed_max", "2048"),
+            Volume("migrate", "level=linear remove=1,2"),
+        ],
+        assemble: &[Assemble(&[
+            "members=/dev/vda,/dev/vdb,/dev/vdc name=restripe0",
+            "members=/dev/vda name=restripe0",
+        ])],
+        ..COMMON
+    },
     Case {
         name: "raid1",
         disks: 2,
