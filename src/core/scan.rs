@@ -96,7 +96,7 @@ impl<S: Deref<Target = Superblock>> Scan<S> {
     }
 
     /// What is to be read next; nothing when all is read, or a sector was found that can't be.
-    pub fn next(&mut self) -> Option<Piece> {
+    pub fn next_piece(&mut self) -> Option<Piece> {
         if self.found.is_some() {
             return None;
         }
@@ -112,7 +112,9 @@ impl<S: Deref<Target = Superblock>> Scan<S> {
     /// # Panics
     /// When there was nothing to be read.
     pub fn done(&mut self, readable: bool) {
-        let piece = self.next().expect("only what was asked for is answered");
+        let piece = self
+            .next_piece()
+            .expect("only what was asked for is answered");
         if readable {
             self.read = self.read + piece.len;
             self.done = self.done + piece.len;

@@ -120,8 +120,8 @@ pub(super) struct Files {
 impl Files {
     /// Makes them all, under the volume's disk.
     pub(super) fn new(shared: &Arc<Shared>, volume: &Arc<Volume>) -> Result<Self, Refusal> {
-        let next = Arc::pin_init(migrate::Next::new(shared, volume), GFP_KERNEL)
-            .map_err(no_files)?;
+        let next =
+            Arc::pin_init(migrate::Next::new(shared, volume), GFP_KERNEL).map_err(no_files)?;
         let data = Arc::pin_init(
             pin_init!(Node {
                 shared: shared.clone(),

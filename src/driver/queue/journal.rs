@@ -82,7 +82,13 @@ pub(super) fn send<'s>(
     let to = |id: MemberId, at: Physical, from, bytes: usize| match view.member(id) {
         Some(member) => {
             let (buffer, start): (&'s Buffer, usize) = from;
-            batch.write(member, at.0, buffer.slice(start..start + bytes), flags, id.0);
+            batch.write(
+                member,
+                at.0,
+                buffer.slice(start..start + bytes),
+                flags,
+                id.0,
+            );
         }
         None => batch.fail(id.0, Status::OFFLINE),
     };

@@ -94,7 +94,10 @@ pub fn xor_syndrome(data: &[&[u8]], which: (usize, usize), p: &mut [u8], q: &mut
 }
 
 /// Calls `recover` with every page of the disks, as the kernel wants it.
-fn by_page(disks: &mut [&mut [u8]], mut recover: impl FnMut(i32, usize, *mut *mut kernel::ffi::c_void)) {
+fn by_page(
+    disks: &mut [&mut [u8]],
+    mut recover: impl FnMut(i32, usize, *mut *mut kernel::ffi::c_void),
+) {
     let (len, n) = (disks[0].len(), disks.len());
     assert!(len > 0 && len % 512 == 0, "raid6: odd length");
     assert!((FEWEST..=SOURCES).contains(&n), "raid6: so many disks");

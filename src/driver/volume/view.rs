@@ -33,11 +33,7 @@ pub(crate) struct View {
 impl View {
     /// A view of `map`. *Task* context, and not while writeback depends on it: see
     /// [`View::refill`].
-    pub(crate) fn new(
-        map: &Map,
-        cursor: Cursor,
-        members: &Members,
-    ) -> Result<Pin<KBox<View>>> {
+    pub(crate) fn new(map: &Map, cursor: Cursor, members: &Members) -> Result<Pin<KBox<View>>> {
         let view = KBox::pin_init(
             pin_init!(View {
                 map: *map,
@@ -55,12 +51,7 @@ impl View {
     }
 
     /// Makes it a view of `map`: nobody has it.
-    pub(crate) fn refill(
-        self: Pin<&mut Self>,
-        map: &Map,
-        cursor: Cursor,
-        members: &Members,
-    ) {
+    pub(crate) fn refill(self: Pin<&mut Self>, map: &Map, cursor: Cursor, members: &Members) {
         let this = self.project();
         *this.map = *map;
         *this.at_rest = map.target.is_none() && map.rebuilding.is_empty();

@@ -52,7 +52,11 @@ impl Chore {
             count += usize::from(replay.carry_out(copies, window));
         }
         if count > 0 {
-            pr_info!("{}: {} records of the journal replayed\n", sb.name.as_str(), count);
+            pr_info!(
+                "{}: {} records of the journal replayed\n",
+                sb.name.as_str(),
+                count
+            );
         }
         replay.failed
     }

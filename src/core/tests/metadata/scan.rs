@@ -22,7 +22,7 @@ fn everyone(sb: &Superblock) -> MemberMask {
 /// Reads to the end with these sectors of member 1 broken; gives the pieces read.
 fn read(scan: &mut Scan<&Superblock>, bad: &BTreeSet<u64>) -> Vec<(MemberId, Physical, Sectors)> {
     let mut pieces = Vec::new();
-    while let Some(piece) = scan.next() {
+    while let Some(piece) = scan.next_piece() {
         assert!(piece.len > Sectors::ZERO && piece.len <= PIECE);
         let range = piece.start.0..piece.start.0 + piece.len.0;
         let readable = piece.member != MemberId(1) || bad.range(range).next().is_none();
@@ -51,7 +51,7 @@ fn every_sector_is_read_once() {
                 while at < region.end() {
                     let (_, start, len) = of_member.next().expect("all regions are read");
                     assert_eq!(*start, at);
-                    at = at + *len;
+                    at += *len;
                 }
                 assert_eq!(at, region.end());
             }
@@ -122,7 +122,7 @@ fn what_can_be_read_the_second_time_is_no_error() {
     let sb = created(Level::Raid1, 2, true);
     let mut scan = Scan::of(&sb, everyone(&sb));
     scan.done(false);
-    let half = scan.next().expect("the half");
+    let half = scan.next_piece().expect("the half");
     assert_eq!(half.len, Sectors(PIECE.0 / 2));
     read(&mut scan, &BTreeSet::new());
     assert_eq!(scan.verdict(name), Ok(()));

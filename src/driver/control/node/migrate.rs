@@ -81,7 +81,7 @@ pub(super) fn store(node: &Node, text: &[u8]) -> Result {
             Err(refusal) => {
                 let mut text = Growing(KVec::new());
                 // The sentence is in `last_error` too.
-                let _ = write!(text, "refused: {}\n", refusal.sentence);
+                let _ = writeln!(text, "refused: {}", refusal.sentence);
                 *plan = text.0;
                 Err(refusal)
             }

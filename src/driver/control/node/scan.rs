@@ -87,8 +87,8 @@ pub(super) fn start(
     let progress = work.progress.clone();
     // One that is over gives way; its thread has ended.
     end(node);
-    let thread = Kthread::spawn(c"restripe_scan", move |control| work.run(control))
-        .map_err(no_memory)?;
+    let thread =
+        Kthread::spawn(c"restripe_scan", move |control| work.run(control)).map_err(no_memory)?;
     *node.scan.lock() = Some(Running {
         progress,
         _thread: thread,
@@ -159,7 +159,9 @@ impl Work {
         let text = if self.read_all(control) {
             self.go_on()
         } else {
-            words(format_args!("scan: ended before all was read; nothing was changed\n"))
+            words(format_args!(
+                "scan: ended before all was read; nothing was changed\n"
+            ))
         };
         *self.next.plan.lock() = text;
         self.progress.over.store(1, Release);
@@ -169,7 +171,7 @@ impl Work {
     /// Whether it came to the end, or to a sector that can't be read.
     fn read_all(&mut self, control: &KthreadControl) -> bool {
         let mut pace = Pace::default();
-        while let Some(piece) = self.scan.next() {
+        while let Some(piece) = self.scan.next_piece() {
             let cap = self.next.volume.status().speed_max;
             if pace.speed_max != cap {
                 pace.set(cap);
@@ -203,7 +205,10 @@ impl Work {
         let mut said = KVec::new();
         let outcome = self.next.shared.last_error.answer(&self.line, || {
             self.migrate(&mut said).inspect_err(|refusal| {
-                pr_warn!("the migration does not begin: {}\n", refusal.sentence.as_str());
+                pr_warn!(
+                    "the migration does not begin: {}\n",
+                    refusal.sentence.as_str()
+                );
                 said = words(format_args!("refused: {}\n", refusal.sentence));
             })
         });

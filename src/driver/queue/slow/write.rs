@@ -67,7 +67,11 @@ fn write_all(
             Route::Both if view.map.gap_waits => return Err(Failure::Wait { for_room: false }),
             Route::Both => {
                 // In this order: a read sees the target, and what it saw is at the source too.
-                let journal = view.map.journal.is_some().then_some((volume, Route::Source));
+                let journal = view
+                    .map
+                    .journal
+                    .is_some()
+                    .then_some((volume, Route::Source));
                 write_set(view, &view.map.source, part, kit, flags, journal)?;
                 // What is in the gap is not the truth at the target yet.
                 write_set(view, view.set(Route::Target), part, kit, flags, None)?;
@@ -179,7 +183,9 @@ fn write_parity(
                 .seal(volume, &view.map, route == Route::Target)
                 .ok_or(Failure::Wait { for_room: true })?;
             let outcome = bio::scope(|batch| {
-                journal::send(&record, (header, scratch), view, batch, |each| each(plan, 0));
+                journal::send(&record, (header, scratch), view, batch, |each| {
+                    each(plan, 0)
+                });
             });
             unrecorded = failed_members(&outcome);
             if (record.members & !unrecorded).is_empty() {
