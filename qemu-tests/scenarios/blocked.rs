@@ -56,6 +56,8 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
     vm.wait_volume(VOLUME, "migrate_state", |state| state == "blocked")?;
 
     vm.must_set(VOLUME, "member_action", "replace=1 with=/dev/vdc")?;
+    // It stays blocked until the new member is in sync.
+    vm.wait_volume(VOLUME, "migrate_state", |state| state != "blocked")?;
     vm.wait_migrated(VOLUME)?;
     ensure!(
         vm.attr(VOLUME, "level")? == "raid0",
