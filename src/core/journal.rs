@@ -29,9 +29,7 @@
 
 use crate::geometry::{div, rem, Logical, MemberMask, Range, Sectors, MAX_MEMBERS};
 use crate::list::List;
-use crate::ondisk::{
-    JournalEntry, JournalHeader, JournalMode, MapRange, RegionKind, Superblock, Uuid, UNIT,
-};
+use crate::ondisk::{JournalEntry, JournalHeader, JournalMode, RegionKind, Superblock, Uuid, UNIT};
 use crate::placement::Set;
 use crate::stripe::BAND;
 
@@ -288,19 +286,21 @@ pub fn replays(
     header: &JournalHeader,
     entry: &JournalEntry,
 ) -> bool {
-    let Some(index) = sb.sets.iter().position(|set| set_id(set) == header.set) else {
-        return false;
-    };
     if usize::from(entry.member.0) >= MAX_MEMBERS || !sb.live().has(entry.member) {
         return false;
     }
-    let Some(row) = row_of(&sb.sets[index], entry) else {
-        return false;
-    };
-    let holds = |range: &MapRange| {
-        range.start <= row.start && row.start < range.end && usize::from(range.set) == index
-    };
-    sb.ranges.iter().any(holds) && window.is_none_or(|window| !window.overlaps(&row))
+    // Two sets may be alike in all, and then either may hold the row.
+    sb.ranges.iter().any(|range| {
+        let set = sb.sets.get(usize::from(range.set));
+        let row = set
+            .filter(|set| set_id(set) == header.set)
+            .and_then(|set| row_of(set, entry));
+        row.is_some_and(|row| {
+            range.start <= row.start
+                && row.start < range.end
+                && window.is_none_or(|window| !window.overlaps(&row))
+        })
+    })
 }
 
 /// The row of the set that an entry is in.
