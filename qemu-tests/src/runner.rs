@@ -32,7 +32,7 @@ pub fn run(scenarios: &[Scenario], filter: &str, bench: &Bench) -> Result<bool> 
         .collect();
     ensure!(!chosen.is_empty(), "no scenario's name holds {filter:?}");
     let seed = seed()?;
-    let jobs = number("JOBS")?.unwrap_or(1).max(1);
+    let jobs = number("JOBS")?.unwrap_or_else(one_per_core).max(1);
     let runs = Runs::new()?;
     println!(
         "{} scenarios, {} kernel, {}, SEED={seed}",
@@ -47,9 +47,7 @@ pub fn run(scenarios: &[Scenario], filter: &str, bench: &Bench) -> Result<bool> 
         for _ in 0..jobs {
             s.spawn(|| {
                 while let Some(scenario) = chosen.get(next.fetch_add(1, Ordering::SeqCst)) {
-                    if jobs == 1 {
-                        println!("     {} ...", scenario.name);
-                    }
+                    println!("     {} ...", scenario.name);
                     let report = one(scenario, bench, seed, &runs.dir.join(scenario.name));
                     if !report.passed {
                         failed.fetch_add(1, Ordering::SeqCst);
@@ -64,6 +62,11 @@ pub fn run(scenarios: &[Scenario], filter: &str, bench: &Bench) -> Result<bool> 
     runs.end(failed)?;
     println!("{} passed, {failed} failed", chosen.len() - failed);
     Ok(failed == 0)
+}
+
+/// Scenarios side by side where nobody says how many: a VM takes 2 GiB.
+fn one_per_core() -> u64 {
+    thread::available_parallelism().map_or(1, |cores| cores.get().min(4) as u64)
 }
 
 struct Report {
