@@ -262,9 +262,11 @@ fn moved(from: &Member, to: &Member, extent: &Extent) -> Option<Physical> {
     let end = extent.start + extent.len;
     kinds.into_iter().find_map(|kind| {
         let (here, there) = (from.region(kind)?, to.region(kind)?);
-        let holds = here.start <= extent.start && end <= here.end();
+        if extent.start < here.start || here.end() < end {
+            return None;
+        }
         let start = there.start + (extent.start - here.start);
-        (holds && start + extent.len <= there.end()).then_some(start)
+        (start + extent.len <= there.end()).then_some(start)
     })
 }
 

@@ -8,6 +8,7 @@
 
 mod command;
 mod common;
+mod members;
 mod ondisk;
 mod pairs;
 mod probe;
