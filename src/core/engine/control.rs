@@ -127,6 +127,11 @@ impl Control {
         self.state != State::Idle && self.step == Step::Finish
     }
 
+    /// A step is under way.
+    pub(super) fn is_at_work(&self) -> bool {
+        self.state != State::Idle
+    }
+
     /// Whether the step under way needs background work at rest.
     pub(super) fn exclusive(&self) -> bool {
         self.state != State::Idle
@@ -809,16 +814,13 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     }
 
     pub(super) fn note_faults(&mut self, members: MemberMask) {
-        for member in members.iter() {
-            if !self.sb.live().has(member) {
-                // Made durable already: whoever failed there may try again.
-                let retry = MemberMask::of(member);
-                if !self.control.committing.faults.has(member) {
-                    self.emit(Intent::Settle { retry });
-                    self.retry_jobs();
-                }
-                continue;
-            }
+        // Made durable already: whoever failed at some of these, and at no others, may try again.
+        let settled = members & !self.sb.live() & !self.control.committing.faults;
+        if !settled.is_empty() {
+            self.emit(Intent::Settle { retry: settled });
+            self.retry_jobs();
+        }
+        for member in (members & self.sb.live()).iter() {
             if self.can_lose(MemberMask::of(member)) {
                 self.control.faults.insert(member);
             } else {

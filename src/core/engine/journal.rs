@@ -68,6 +68,13 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         self.sb.journal.in_force != wanted || self.map.journal.is_some() != wanted
     }
 
+    /// The journal is durably what it has to be. In between lie the writes that were under way
+    /// without it when a member failed or a migration was asked for.
+    pub fn is_journal_settled(&self) -> bool {
+        let changes = self.control.step == Step::Journal && self.control.is_at_work();
+        !changes && !self.journal_is_due()
+    }
+
     /// The step begins that will have drained all under the present lap. Whether the map is
     /// another one now.
     pub(super) fn next_lap(&mut self) -> bool {

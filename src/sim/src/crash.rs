@@ -502,6 +502,9 @@ pub struct Trial<'a> {
     pub faulted: bool,
     /// A member failed that the volume can't do without: it trusts its parity no more.
     pub flaky: bool,
+    /// The journal is not in force although it has to be: a member failed just now, and writes are
+    /// about that began without it.
+    pub exposed: bool,
     /// Members that did not answer before the crash, whether that is durably known or not.
     pub silent: MemberMask,
     pub strict: &'a Oracle,
@@ -541,9 +544,10 @@ impl Trial<'_> {
         Ok(Some(found))
     }
 
-    /// Short of a member from the start and journaled all along: nothing may ever ask for force.
+    /// Short of a member and journaled: nothing may ever ask for force.
     fn is_covered(&self) -> bool {
-        self.scenario.absent.is_some() && !self.flaky && self.scenario.journal != JournalMode::Off
+        let journaled = self.scenario.journal != JournalMode::Off && !self.exposed;
+        self.scenario.absent.is_some() && !self.flaky && journaled
     }
 
     /// What the members hold when the journal has been replayed.
