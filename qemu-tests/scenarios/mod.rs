@@ -30,7 +30,6 @@ scenarios! {
     members
     memory
     migrate_many
-    migrate_pairs
     migrate_raid0_xfs
     migrate_raid1_ext4
     migrate_raid5_ext4
