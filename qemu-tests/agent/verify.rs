@@ -44,7 +44,7 @@ pub fn run(spec: &VerifySpec) -> Outcome {
                 block,
                 floor: floors.get(&block).copied(),
                 ceiling: None,
-                mixed_allowed: spec.mixed_allowed,
+                mix: spec.mix,
             };
             if let Err(fault) = demand.check(bytes) {
                 faults += 1;

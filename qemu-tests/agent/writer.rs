@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use qemu_tests::ledger::{InFlight, Issue};
-use qemu_tests::stamp::{self, Demand};
+use qemu_tests::stamp::{self, Demand, Mix};
 use qemu_tests::wire::{Ack, JobId, Region, Reply, WriterSpec};
 
 use crate::direct::{self, Pages};
@@ -283,13 +283,12 @@ impl Writer {
                 format!("read a block of {} at byte {at}", self.spec.region.path)
             })?;
             let ceiling = Some(self.lock().in_flight.newest());
-            // A read beside a write of the same block may see part of it.
             let demand = Demand {
                 run: self.spec.region.run,
                 block,
                 floor,
                 ceiling,
-                mixed_allowed: true,
+                mix: Mix::Words,
             };
             demand
                 .check(&buffer)

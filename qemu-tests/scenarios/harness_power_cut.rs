@@ -11,7 +11,7 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
     let boot = Boot { without_module: true, ..Boot::default() };
     let disks = [ctx.disk("files", 64 * MIB)?, ctx.disk("bare", 64 * MIB)?];
     let file = Region { path: "/mnt/f".into(), start: 0, block_size: 4096, blocks: 2048, run: ctx.seed };
-    let bare = Region { path: "/dev/vdb".into(), start: MIB, block_size: 8192, blocks: 512, run: ctx.seed + 1 };
+    let bare = Region { path: "/dev/vdb".into(), start: MIB, block_size: 4096, blocks: 1024, run: ctx.seed + 1 };
     let mut ledgers = [Ledger::default(), Ledger::default()];
 
     for cut in 0..CUTS {

@@ -2,12 +2,30 @@
 //! the write that put it there and a seal over all of it, so that an older, a misplaced, a torn and a foreign sector each show,
 //! and what stale parity makes of three sound ones too.
 
+use serde::{Deserialize, Serialize};
+
 /// Bytes in a sector, the unit that a disk never tears.
 pub const SECTOR: usize = 512;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"rstamp01");
 const HEADER: usize = 32;
 const SEAL: usize = SECTOR - 4;
+
+/// Makes two sequence numbers that follow each other differ in all bytes of a word. Odd, so that it can be undone.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+const GATHER: u64 = inverse(SPREAD);
+
+/// What undoes a multiplication by `odd`, modulo 2^64: each of Newton's steps doubles the bits that are right, of which
+/// an odd number has three to begin with.
+const fn inverse(odd: u64) -> u64 {
+    let mut guess = odd;
+    let mut right = 3;
+    while right < 64 {
+        guess = guess.wrapping_mul(2_u64.wrapping_sub(odd.wrapping_mul(guess)));
+        right *= 2;
+    }
+    guess
+}
 
 /// What a sector turned out to hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,18 +49,25 @@ pub fn fill(buffer: &mut [u8], run: u64, block: u64, sequence: u64) {
         sector[16..24].copy_from_slice(&sequence.to_le_bytes());
         sector[24..28].copy_from_slice(&index.to_le_bytes());
         sector[28..32].fill(0);
-        // A cheap pattern that differs in every word, so that parity over it is never trivially right.
-        let mut word =
-            (run ^ block.rotate_left(32) ^ sequence).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        for bytes in sector[HEADER..SEAL].chunks_mut(8) {
-            word = word
-                .wrapping_mul(0xd134_2543_de82_ef95)
-                .wrapping_add(u64::from(index) | 1);
+        for (bytes, pad) in sector[HEADER..SEAL]
+            .chunks_mut(8)
+            .zip(pads(run, block, index))
+        {
+            let word = pad.wrapping_add(sequence.wrapping_mul(SPREAD));
             bytes.copy_from_slice(&word.to_le_bytes()[..bytes.len()]);
         }
         let seal = seal(&sector[..SEAL]);
         sector[SEAL..].copy_from_slice(&seal.to_le_bytes());
     }
+}
+
+/// A cheap pattern that differs in every word, so that parity over it is never trivially right.
+fn pads(run: u64, block: u64, index: u32) -> impl Iterator<Item = u64> {
+    let first = (run ^ block.rotate_left(32)).wrapping_mul(SPREAD) | 1;
+    std::iter::successors(Some(first), move |pad| {
+        let next = pad.wrapping_mul(0xd134_2543_de82_ef95);
+        Some(next.wrapping_add(u64::from(index) | 1))
+    })
 }
 
 /// A crc alone would not do: that of the XOR of three sectors is the XOR of their three, so that what is
@@ -70,6 +95,16 @@ pub fn read(sector: &[u8], run: u64, block: u64, index: u32) -> Sector {
     }
 }
 
+/// The sequence numbers that the words of a sector come from, where it belongs to this place and nothing but its
+/// words can be mixed. Its last word is half a seal and tells none.
+fn words(sector: &[u8], run: u64, block: u64, index: u32) -> Option<Vec<u64>> {
+    let word = |at: usize| u64::from_le_bytes(sector[at..at + 8].try_into().expect("eight bytes"));
+    let own = word(0) == MAGIC ^ run && word(8) == block && word(24) == u64::from(index);
+    let whole = (HEADER..SEAL - 4).step_by(8).zip(pads(run, block, index));
+    let sequences = whole.map(|(at, pad)| word(at).wrapping_sub(pad).wrapping_mul(GATHER));
+    own.then(|| sequences.chain([word(16)]).collect())
+}
+
 /// The oldest sequence number in a block, if all of it is stamps of this run for this block.
 pub fn oldest(bytes: &[u8], run: u64, block: u64) -> Option<u64> {
     let sequences = bytes.chunks_exact(SECTOR).enumerate();
@@ -82,6 +117,18 @@ pub fn oldest(bytes: &[u8], run: u64, block: u64) -> Option<u64> {
     sequences.collect::<Option<Vec<_>>>()?.into_iter().min()
 }
 
+/// How far a block may be the work of several writes, each of which is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mix {
+    /// Not at all.
+    Never,
+    /// Its sectors may be: what was not acknowledged when power failed tears there.
+    Sectors,
+    /// The words of its sectors may be: it was read beside a write, and the machine that plays the disk copies both
+    /// from and to its page cache, where nothing but a word is whole.
+    Words,
+}
+
 /// What must hold for a block's content.
 #[derive(Debug, Clone, Copy)]
 pub struct Demand {
@@ -91,8 +138,7 @@ pub struct Demand {
     pub floor: Option<u64>,
     /// Newest sequence number that was ever issued, where that is known.
     pub ceiling: Option<u64>,
-    /// Whether sectors of different writes may stand side by side.
-    pub mixed_allowed: bool,
+    pub mix: Mix,
 }
 
 impl Demand {
@@ -101,13 +147,16 @@ impl Demand {
         let mut first = None;
         for (index, sector) in bytes.chunks_exact(SECTOR).enumerate() {
             let found = read(sector, self.run, self.block, index as u32);
+            if found == Sector::Damaged && self.mix == Mix::Words && self.is_mixed(index, sector) {
+                continue;
+            }
             self.check_sector(index, found)?;
             let sequence = match found {
                 Sector::Sequence(sequence) => Some(sequence),
                 _ => None,
             };
             let first = *first.get_or_insert(sequence);
-            if first != sequence && !self.mixed_allowed {
+            if first != sequence && self.mix == Mix::Never {
                 return Err(format!(
                     "block {} is torn: sector 0 holds {}, sector {index} holds {}",
                     self.block,
@@ -117,6 +166,14 @@ impl Demand {
             }
         }
         Ok(())
+    }
+
+    /// Each word of a sector whose seal is wrong comes from a write that the sector may hold.
+    fn is_mixed(&self, index: usize, sector: &[u8]) -> bool {
+        words(sector, self.run, self.block, index as u32).is_some_and(|sequences| {
+            let allowed = |got| self.check_sector(index, Sector::Sequence(got)).is_ok();
+            sequences.into_iter().all(allowed)
+        })
     }
 
     fn check_sector(&self, index: usize, found: Sector) -> Result<(), String> {
@@ -164,7 +221,7 @@ mod tests {
             block: 11,
             floor,
             ceiling: Some(100),
-            mixed_allowed: false,
+            mix: Mix::Never,
         }
     }
 
@@ -223,13 +280,44 @@ mod tests {
     }
 
     #[test]
+    fn words_of_writes_that_ran_beside_a_read_pass_only_where_they_may() {
+        let check = |bytes: &[u8], mix, floor, ceiling| {
+            let ceiling = Some(ceiling);
+            Demand {
+                mix,
+                ceiling,
+                ..demand(Some(floor))
+            }
+            .check(bytes)
+        };
+        // Torn in the pattern, and in the head.
+        for cut in [512 + 200, 512 + 24] {
+            let mut torn = block(5);
+            torn[cut..].copy_from_slice(&block(6)[cut..]);
+            assert_eq!(check(&torn, Mix::Words, 5, 6), Ok(()));
+            for (mix, floor, ceiling) in
+                [(Mix::Sectors, 5, 6), (Mix::Words, 6, 6), (Mix::Words, 5, 5)]
+            {
+                assert!(check(&torn, mix, floor, ceiling).is_err());
+            }
+        }
+        let mut flipped = block(5);
+        flipped[700] ^= 4;
+        assert!(check(&flipped, Mix::Words, 5, 100).is_err());
+        let mut elsewhere = block(5);
+        fill(&mut elsewhere[512..1024], 7, 12, 5);
+        elsewhere[1000] ^= 1;
+        assert!(check(&elsewhere, Mix::Words, 5, 5).is_err());
+    }
+
+    #[test]
     fn a_mix_of_allowed_writes_passes_only_where_it_may() {
         let mut mixed = block(5);
         mixed[512..1024].copy_from_slice(&block(6)[512..1024]);
         assert!(demand(Some(5)).check(&mixed).is_err());
         assert_eq!(
             Demand {
-                mixed_allowed: true,
+                mix: Mix::Sectors,
                 ..demand(Some(5))
             }
             .check(&mixed),
@@ -237,7 +325,7 @@ mod tests {
         );
         assert!(
             Demand {
-                mixed_allowed: true,
+                mix: Mix::Sectors,
                 ..demand(Some(6))
             }
             .check(&mixed)

@@ -8,6 +8,8 @@ use std::io::{Read, Write};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::stamp::Mix;
+
 /// Name of the virtio-serial port, by which the guest finds it.
 pub const PORT: &str = "restripe.agent";
 
@@ -163,8 +165,7 @@ pub struct VerifySpec {
     pub region: Region,
     /// What each block must hold at least. Blocks that are not listed may hold anything valid, or what was there before the run.
     pub floors: Vec<Ack>,
-    /// Whether a block may be a mix of two writes that are both allowed (an unacknowledged write may tear at sectors).
-    pub mixed_allowed: bool,
+    pub mix: Mix,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@ use anyhow::{Result, bail, ensure};
 
 use crate::ledger::Ledger;
 use crate::link::Job;
+use crate::stamp::Mix;
 use crate::vm::Vm;
 use crate::wire::{Ack, Region, Reply, Request, VerifySpec, WriterSpec};
 
@@ -57,7 +58,7 @@ impl Vm {
         self.verify_with(VerifySpec {
             region: region.clone(),
             floors,
-            mixed_allowed: false,
+            mix: Mix::Never,
         })
     }
 

@@ -8,6 +8,7 @@ use super::record::Recording;
 use crate::ctx::Ctx;
 use crate::nbd::log::Event;
 use crate::nbd::server::Server;
+use crate::stamp::Mix;
 use crate::vm::Vm;
 use crate::wire::{Ack, FAULTS, Request, VerifySpec};
 
@@ -58,7 +59,7 @@ fn look(vm: &Vm, case: &Case, recording: &Recording, demands: Vec<Ack>) -> Resul
             region: recording.region.clone(),
             floors: demands.clone(),
             // What was not flushed tears at sectors, and blocks have eight.
-            mixed_allowed: true,
+            mix: Mix::Sectors,
         };
         let done = vm.finish(|job| Request::Verify { job, spec })?;
         match done.status {
