@@ -1,7 +1,7 @@
 //! What a volume's files say and do: values and their form, settings, pause and size, read-only assembly, the module held.
 
 use anyhow::{Result, ensure};
-use qemu_tests::ctx::{Ctx, MIB};
+use qemu_tests::ctx::{Boot, Ctx, MIB};
 use qemu_tests::disk::Disk;
 use qemu_tests::vm::Vm;
 
@@ -10,14 +10,21 @@ const SIZE: u64 = 16 * MIB;
 /// Of a blank member so small: its first MiB and its last two are not data.
 const DATA: u64 = 13 * MIB;
 const ADOPTED: u64 = 8 * MIB;
+/// Members of a volume.
+const MOST: usize = 16;
 
 pub fn run(ctx: &mut Ctx) -> Result<()> {
     let mut disks = Vec::new();
     for name in ["adopted", "b", "c", "d", "e"] {
         disks.push(ctx.disk(name, SIZE)?);
     }
-    let vm = ctx.boot(&disks)?;
+    let boot = Boot {
+        append: format!("brd.rd_nr={MOST} brd.rd_size={}", SIZE / 1024),
+        ..Boot::default()
+    };
+    let vm = ctx.boot_as(&disks, &boot)?;
     created(&vm)?;
+    widest(&vm)?;
     read_only(&vm, &disks)?;
     degraded(&vm)?;
     adopted(&vm)?;
@@ -90,6 +97,32 @@ fn created(vm: &Vm) -> Result<()> {
         "the module went under a volume"
     );
     resized(vm)
+}
+
+/// As many members as a volume can have: `examine` has more to say than a page holds.
+fn widest(vm: &Vm) -> Result<()> {
+    let members = (0..MOST).map(|n| format!("/dev/ram{n}"));
+    let members = members.collect::<Vec<_>>().join(",");
+    vm.must("create", &format!("level=raid0 members={members} name=restripe9"))?;
+    vm.must("examine", "dev=/dev/ram15")?;
+    let examined = vm.class("examine")?;
+    ensure!(
+        examined.len() > 4096,
+        "that would have been a page:\n{examined}"
+    );
+    for id in 0..MOST {
+        let uuid = vm.attr("restripe9", &format!("members/{id}/uuid"))?;
+        let line = format!("member_{id}_uuid: {uuid}");
+        ensure!(
+            examined.lines().any(|l| l == line),
+            "examine does not say {line:?}:\n{examined}"
+        );
+    }
+    ensure!(
+        examined.ends_with("\nmember_15_adopted: 0"),
+        "examine ends early:\n{examined}"
+    );
+    vm.must("stop", "name=restripe9")
 }
 
 fn resized(vm: &Vm) -> Result<()> {

@@ -39,7 +39,7 @@ use restripe_core::{
 use crate::sys::{
     random,
     sync::WaitQueue,
-    sysfs::{Attr, Class, Page},
+    sysfs::{Attr, Class, LongText, Page},
     time,
     work::Kthread,
 };
@@ -112,7 +112,7 @@ impl Control {
             GFP_KERNEL,
         )?;
         Ok(Control {
-            _class: Class::register(c"restripe", FILES, node)?,
+            _class: Class::register(c"restripe", FILES, TEXTS, node)?,
             _events: events,
         })
     }
@@ -133,26 +133,25 @@ static FILES: &[Attr<ClassNode>] = &[
             registry::stop(&node.shared.registry, command::stop(line)?.as_str())
         })
     }),
-    rw(c"examine", show_examined, |node, line| {
-        node.answer(line, || examine::examine(node, line))
-    }),
     Attr::ro(c"volumes", show_volumes),
     Attr::ro(c"last_error", |node, page| {
         node.shared.last_error.show(page)
     }),
 ];
 
+/// Its fields take more than a page where there are many members.
+static TEXTS: &[LongText<ClassNode>] = &[LongText::new(
+    wo(c"examine", |node, line| {
+        node.answer(line, || examine::examine(node, line))
+    }),
+    |node, from, into| examine::read(node, from, into),
+)];
+
 /// A file to be written.
 const fn wo(name: &'static CStr, store: Store) -> Attr<ClassNode> {
     Attr::wo(name, store).or_too_long(ClassNode::too_long)
 }
 
-/// A file to be read and written.
-const fn rw(name: &'static CStr, show: Show, store: Store) -> Attr<ClassNode> {
-    Attr::rw(name, show, store).or_too_long(ClassNode::too_long)
-}
-
-type Show = fn(&ClassNode, &mut Page<'_>) -> Result;
 type Store = fn(&ClassNode, &[u8]) -> Result;
 
 impl ClassNode {
@@ -170,11 +169,6 @@ fn show_volumes(node: &ClassNode, page: &mut Page<'_>) -> Result {
     for (name, _) in node.shared.registry.lock().running() {
         writeln!(page, "{name}")?;
     }
-    Ok(())
-}
-
-fn show_examined(node: &ClassNode, page: &mut Page<'_>) -> Result {
-    page.push(&node.examined.lock());
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A superblock as `key: value` lines (`examine`, DESIGN section 5), short enough
-//! for a page with 8 members. Other members' regions follow from their size.
+//! A superblock as `key: value` lines (`examine`, DESIGN section 5). Other members' regions follow
+//! from their size.
 
 use core::fmt::{self, Write};
 

@@ -5,7 +5,7 @@
 
 use core::fmt::{self, Write};
 
-use kernel::{page::PAGE_SIZE, prelude::*};
+use kernel::prelude::*;
 use restripe_core::{
     command, geometry::MemberId, ondisk::Superblock, recover::Devices, refusal,
     shape::write_examine, text::Refusal,
@@ -27,7 +27,7 @@ pub(super) fn examine(node: &ClassNode, line: &[u8]) -> Result<(), Refusal> {
     let mut superblock = new_superblock()?;
     let mut text = Growing(KVec::new());
     write_all(&device, &mut superblock, &mut text)?;
-    *node.examined.lock() = fit(text.0)?;
+    *node.examined.lock() = text.0;
     Ok(())
 }
 
@@ -84,22 +84,13 @@ fn write_all(
         .map_err(no_memory)
 }
 
-/// A file shows a page at most: where that is not enough, the regions of members are left out.
-fn fit(text: KVec<u8>) -> Result<KVec<u8>, Refusal> {
-    if text.len() < PAGE_SIZE {
-        return Ok(text);
-    }
-    let mut short = KVec::with_capacity(PAGE_SIZE, GFP_KERNEL).map_err(no_memory)?;
-    let lines = text.split_inclusive(|byte| *byte == b'\n');
-    for line in lines.filter(|line| !line.windows(9).any(|part| part == b"_region: ")) {
-        if short.len() + line.len() >= PAGE_SIZE {
-            break;
-        }
-        short
-            .extend_from_slice(line, GFP_KERNEL)
-            .map_err(no_memory)?;
-    }
-    Ok(short)
+/// Puts what was found last into a buffer, from the byte `from` on; gives the number of bytes.
+pub(super) fn read(node: &ClassNode, from: usize, into: &mut [u8]) -> usize {
+    let text = node.examined.lock();
+    let rest = text.get(from..).unwrap_or_default();
+    let len = rest.len().min(into.len());
+    into[..len].copy_from_slice(&rest[..len]);
+    len
 }
 
 /// Text that grows as long as there is memory.

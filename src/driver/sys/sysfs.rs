@@ -13,8 +13,10 @@
 mod attr;
 mod class;
 mod kobject;
+mod text;
 
 pub use attr::{Attr, Page};
 pub use class::Class;
 pub(in crate::sys) use kobject::uevent_change;
 pub use kobject::{Kobject, Parent};
+pub use text::LongText;

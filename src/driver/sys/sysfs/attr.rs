@@ -59,6 +59,12 @@ impl<V> Attr<V> {
         self
     }
 
+    /// To be read by all, by other means than `show`.
+    pub(super) const fn readable(mut self) -> Self {
+        self.mode |= 0o444;
+        self
+    }
+
     /// # Safety
     ///
     /// `buf` has room for a page.
@@ -153,10 +159,11 @@ impl fmt::Write for Page<'_> {
     }
 }
 
-/// What belongs to every file while it is there; `A` is the C structure, which sysfs hands back.
+/// What belongs to every file while it is there; `A` is the C structure, which sysfs hands back,
+/// and `D` what the file does.
 #[repr(C)]
-pub(super) struct Record<A, V: 'static> {
+pub(super) struct Record<A, D: 'static, V> {
     pub(super) attr: A,
-    pub(super) def: &'static Attr<V>,
+    pub(super) def: &'static D,
     pub(super) data: Arc<V>,
 }

@@ -2,7 +2,10 @@
 
 //! [`Class`]: a folder in `/sys/class`, with files.
 
-use super::attr::{Attr, Record};
+use super::{
+    attr::{Attr, Record},
+    text::{LongText, Texts},
+};
 use kernel::{
     bindings,
     error::to_result,
@@ -15,7 +18,8 @@ use kernel::{
 /// A class; dropping it waits for the calls of its files, and takes it away.
 pub struct Class<V: Send + Sync + 'static> {
     class: Pin<KBox<Opaque<bindings::class>>>,
-    files: KVec<Record<bindings::class_attribute, V>>,
+    files: KVec<Record<Attribute, Attr<V>, V>>,
+    _texts: Texts<V>,
     /// Dropped last: lockdep looks at it until then.
     _key: Pin<KBox<LockClassKey>>,
 }
@@ -37,7 +41,7 @@ impl<V: Send + Sync + 'static> Class<V> {
         buf: *mut c_char,
     ) -> isize {
         // SAFETY: Such a file's attribute is part of a `Record`, which is there while calls run.
-        let file = unsafe { &*kernel::container_of!(attr, Record<Attribute, V>, attr) };
+        let file = unsafe { &*kernel::container_of!(attr, Record<Attribute, Attr<V>, V>, attr) };
         // SAFETY: By the caller's contract.
         unsafe { file.def.do_show(&file.data, buf) }
     }
@@ -52,14 +56,20 @@ impl<V: Send + Sync + 'static> Class<V> {
         count: usize,
     ) -> isize {
         // SAFETY: As in `show`.
-        let file = unsafe { &*kernel::container_of!(attr, Record<Attribute, V>, attr) };
+        let file = unsafe { &*kernel::container_of!(attr, Record<Attribute, Attr<V>, V>, attr) };
         // SAFETY: By the caller's contract.
         unsafe { file.def.do_store(&file.data, buf, count) }
     }
 
-    /// Makes `/sys/class/NAME` with `files`.
-    pub fn register(name: &'static CStr, files: &'static [Attr<V>], data: Arc<V>) -> Result<Self> {
+    /// Makes `/sys/class/NAME` with `files` and `texts`.
+    pub fn register(
+        name: &'static CStr,
+        files: &'static [Attr<V>],
+        texts: &'static [LongText<V>],
+        data: Arc<V>,
+    ) -> Result<Self> {
         let key = KBox::pin_init(LockClassKey::new_dynamic(), GFP_KERNEL)?;
+        let texts = Texts::new(texts, &data, key.as_ref())?;
         let mut records = KVec::with_capacity(files.len(), GFP_KERNEL)?;
         for def in files {
             let attr = Attribute {
@@ -82,6 +92,7 @@ impl<V: Send + Sync + 'static> Class<V> {
                 unsafe {
                     slot.write(pin_init::zeroed());
                     (*slot).name = name.as_char_ptr();
+                    (*slot).class_groups = texts.groups();
                     to_result(bindings::class_register(slot))
                 }
             }),
@@ -90,6 +101,7 @@ impl<V: Send + Sync + 'static> Class<V> {
         let this = Self {
             class,
             files: records,
+            _texts: texts,
             _key: key,
         };
         for file in &this.files {

@@ -58,7 +58,7 @@ struct Node<V: Send + Sync + 'static> {
     /// The kernel has let go of the kobject.
     #[pin]
     released: Completion,
-    files: KVec<Record<bindings::attribute, V>>,
+    files: KVec<Record<bindings::attribute, Attr<V>, V>>,
     #[pin]
     key: LockClassKey,
 }
@@ -86,7 +86,7 @@ impl<V: Send + Sync + 'static> Kobject<V> {
         buf: *mut c_char,
     ) -> isize {
         // SAFETY: Such a file's attribute is part of a `Record`, which is there while calls run.
-        let file = unsafe { &*kernel::container_of!(attr, Record<Attribute, V>, attr) };
+        let file = unsafe { &*kernel::container_of!(attr, Record<Attribute, Attr<V>, V>, attr) };
         // SAFETY: By the caller's contract.
         unsafe { file.def.do_show(&file.data, buf) }
     }
@@ -101,7 +101,7 @@ impl<V: Send + Sync + 'static> Kobject<V> {
         count: usize,
     ) -> isize {
         // SAFETY: As in `show`.
-        let file = unsafe { &*kernel::container_of!(attr, Record<Attribute, V>, attr) };
+        let file = unsafe { &*kernel::container_of!(attr, Record<Attribute, Attr<V>, V>, attr) };
         // SAFETY: By the caller's contract.
         unsafe { file.def.do_store(&file.data, buf, count) }
     }
