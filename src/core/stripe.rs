@@ -307,8 +307,10 @@ fn combine(
     let (dst, behind) = rest.split_at_mut(bytes);
     let first_behind = lane_at(lane) + bytes;
     let mut srcs: [&[u8]; MAX_SLOTS] = [&[]; MAX_SLOTS];
-    let mut n = 0;
-    for index in (0..u32::BITS as u16).filter(|i| lanes & (1 << i) != 0) {
+    let (mut n, mut left) = (0, lanes);
+    while left != 0 {
+        let index = left.trailing_zeros() as u16;
+        left &= left - 1;
         let from = lane_at(index);
         srcs[n] = match index < lane {
             true => &before[from..from + bytes],

@@ -69,25 +69,36 @@ impl ParityPiece {
         Offset(self.row * set.layout.chunk.0 + self.band * band_len(set).0)
     }
 
+    fn parts(&self, set: &Set) -> impl Iterator<Item = Segment> {
+        let Self {
+            row,
+            band,
+            range,
+            only,
+        } = *self;
+        let (chunk, len) = (set.layout.chunk.0, band_len(set).0);
+        let band_start = row * set.layout.stripe().0 + band * len;
+        let chunks = match only {
+            Some(index) => index..index + 1,
+            None => 0..set.layout.data_slots(),
+        };
+        chunks.filter_map(move |index| {
+            let start = band_start + index * chunk;
+            let lo = start.max(range.start.0);
+            let hi = (start + len).min(range.end.0);
+            (lo < hi).then(|| Segment {
+                index,
+                lo: Sectors(lo - start),
+                hi: Sectors(hi - start),
+                from: Sectors(lo - range.start.0),
+            })
+        })
+    }
+
     fn segments(&self, set: &Set) -> List<Segment, MAX_SLOTS> {
-        let (chunk, band) = (set.layout.chunk.0, band_len(set));
-        let row_start = self.row * set.layout.stripe().0;
         let mut segments = List::new();
-        for index in 0..set.layout.data_slots() {
-            if self.only.is_some_and(|only| only != index) {
-                continue;
-            }
-            let start = row_start + index * chunk + self.band * band.0;
-            let lo = start.max(self.range.start.0);
-            let hi = (start + band.0).min(self.range.end.0);
-            if lo < hi {
-                segments.push(Segment {
-                    index,
-                    lo: Sectors(lo - start),
-                    hi: Sectors(hi - start),
-                    from: Sectors(lo - self.range.start.0),
-                });
-            }
+        for part in self.parts(set) {
+            segments.push(part);
         }
         segments
     }
@@ -111,6 +122,8 @@ fn hull(segments: &[Segment]) -> (Sectors, Sectors) {
 pub struct ParityPieces<'a> {
     set: &'a Set,
     alive: MemberMask,
+    /// No member is missing: the steady path asks no more.
+    is_whole: bool,
     range: Range,
     row: u64,
     band: u64,
@@ -123,11 +136,17 @@ pub fn parity_pieces(set: &Set, alive: MemberMask, range: Range) -> ParityPieces
     ParityPieces {
         set,
         alive,
+        is_whole: is_whole(set, alive),
         range,
         row: set.layout.row(range.start),
         band: 0,
         index: 0,
     }
+}
+
+/// Whether every member that backs any slot is alive.
+fn is_whole(set: &Set, alive: MemberMask) -> bool {
+    (set.members() & !alive).is_empty()
 }
 
 impl Iterator for ParityPieces<'_> {
@@ -150,17 +169,9 @@ impl Iterator for ParityPieces<'_> {
                 range: self.range,
                 only: None,
             };
-            let offset = piece.offset(self.set);
-            let whole = (0..layout.slots).all(|slot| {
-                slot_alive(
-                    self.set,
-                    self.alive,
-                    SlotId(slot),
-                    offset,
-                    band_len(self.set),
-                )
-            });
-            if !whole {
+            let (offset, len) = (piece.offset(self.set), band_len(self.set));
+            let is_alive = |slot| slot_alive(self.set, self.alive, SlotId(slot), offset, len);
+            if !self.is_whole && !(0..layout.slots).all(is_alive) {
                 if self.index == layout.data_slots() {
                     (self.band, self.index) = (self.band + 1, 0);
                     continue;
@@ -170,7 +181,7 @@ impl Iterator for ParityPieces<'_> {
             } else {
                 self.band += 1;
             }
-            if !piece.segments(self.set).is_empty() {
+            if piece.parts(self.set).next().is_some() {
                 return Some(piece);
             }
         }
@@ -196,7 +207,9 @@ pub fn plan_parity_into(
     plan.clear();
     plan.lane = row.hi - row.lo;
     plan.lanes = row.lanes();
-    match row.way()? {
+    let way = row.way()?;
+    let spare = row.spare(&way);
+    match way {
         // No parity to keep: the data alone, but by way of lanes, where they can't change between
         // the journal and their places.
         Way::Plain => {
@@ -204,13 +217,14 @@ pub fn plan_parity_into(
                 plan.calcs.push(row.copy_in(s));
             }
         }
-        Way::Modify => row.modify(plan),
+        Way::Modify => row.modify(plan, spare),
         Way::Reconstruct => row.reconstruct(plan)?,
         Way::Recover(a, b) => row.recover(plan, a, b),
     }
     for s in &row.segments {
         if !row.missing.contains(&s.index) {
-            row.chunk_part(&mut plan.writes, s);
+            let lane = spare.unwrap_or(s.index as u16);
+            row.part(&mut plan.writes, (s.index, lane), (s.lo, s.hi));
         }
     }
     row.parities(&mut plan.writes);
@@ -260,9 +274,10 @@ impl<'a> Row<'a> {
             missing: List::new(),
             alive: List::new(),
         };
-        let is_alive = |slot| slot_alive(set, alive, slot, row.offset + lo, hi - lo);
+        let is_whole = is_whole(set, alive);
+        let is_alive = |slot| is_whole || slot_alive(set, alive, slot, row.offset + lo, hi - lo);
         let data = layout.data_slots();
-        for index in 0..data {
+        for index in (0..data).filter(|_| !is_whole) {
             if !is_alive(layout.data_slot(piece.row, index)) {
                 row.missing.push(index);
             }
@@ -324,21 +339,36 @@ impl<'a> Row<'a> {
             .sum()
     }
 
-    /// Sectors `lo..hi` of a data chunk, by way of its lane.
+    /// The lane of a chunk that the plan does not touch, for the new content of the only one that
+    /// it does: then old and new go into P in one go. Q's arithmetic knows chunks by their lanes.
+    fn spare(&self, way: &Way) -> Option<u16> {
+        let layout = &self.set.layout;
+        match (way, &self.segments[..]) {
+            (Way::Modify, [s]) if layout.parities() == 1 => Some(if s.index == 0 { 1 } else { 0 }),
+            _ => None,
+        }
+    }
+
+    /// Sectors `lo..hi` of a data chunk, by way of a lane.
     fn part(
         &self,
         list: &mut List<Transfer, MAX_TRANSFERS>,
-        index: u64,
+        (index, lane): (u64, u16),
         (lo, hi): (Sectors, Sectors),
     ) {
         let slot = self.set.layout.data_slot(self.row, index);
-        let buf = Buf::Lane(index as u16, lo - self.lo);
+        let buf = Buf::Lane(lane, lo - self.lo);
         push(list, self.set, (slot, self.offset + lo), hi - lo, buf);
     }
 
-    /// What the write touches of a chunk.
-    fn chunk_part(&self, list: &mut List<Transfer, MAX_TRANSFERS>, s: &Segment) {
-        self.part(list, s.index, (s.lo, s.hi));
+    /// Sectors `lo..hi` of a data chunk, by way of its own lane.
+    fn own_part(
+        &self,
+        list: &mut List<Transfer, MAX_TRANSFERS>,
+        index: u64,
+        span: (Sectors, Sectors),
+    ) {
+        self.part(list, (index, index as u16), span);
     }
 
     /// All of the parity that is there.
@@ -351,8 +381,12 @@ impl<'a> Row<'a> {
     }
 
     fn copy_in(&self, s: &Segment) -> Calc {
+        self.copy_to(s.index as u16, s)
+    }
+
+    fn copy_to(&self, lane: u16, s: &Segment) -> Calc {
         Calc::CopyIn {
-            lane: s.index as u16,
+            lane,
             at: s.lo - self.lo,
             from: s.from,
             len: s.hi - s.lo,
@@ -363,16 +397,26 @@ impl<'a> Row<'a> {
         Calc::gen_parity(&self.set.layout, Sectors::ZERO, self.hi - self.lo)
     }
 
-    fn modify(&self, plan: &mut Plan) {
+    fn modify(&self, plan: &mut Plan, spare: Option<u16>) {
         // A segment's share in the parity: taken out as it was, put in as it is.
         let share = |s: &Segment| {
             let (lane, at, len) = (s.index as u16, s.lo - self.lo, s.hi - s.lo);
             Calc::acc_parity(&self.set.layout, lane, lane, at, len)
         };
         for s in &self.segments {
-            self.chunk_part(&mut plan.reads, s);
+            self.own_part(&mut plan.reads, s.index, (s.lo, s.hi));
         }
         self.parities(&mut plan.reads);
+        if let (Some(spare), [s]) = (spare, &self.segments[..]) {
+            plan.calcs.push(self.copy_to(spare, s));
+            plan.calcs.push(Calc::Acc {
+                lane: self.set.layout.data_slots() as u16,
+                lanes: 1 << s.index | 1 << spare,
+                at: Sectors::ZERO,
+                len: s.hi - s.lo,
+            });
+            return;
+        }
         for s in &self.segments {
             plan.calcs.push(share(s));
             plan.calcs.push(self.copy_in(s));
@@ -394,7 +438,7 @@ impl<'a> Row<'a> {
                     if self.missing.contains(&index) {
                         return None;
                     }
-                    self.part(&mut plan.reads, index, (from, to));
+                    self.own_part(&mut plan.reads, index, (from, to));
                 }
             }
         }
@@ -408,7 +452,7 @@ impl<'a> Row<'a> {
     fn recover(&self, plan: &mut Plan, a: u16, b: u16) {
         for index in 0..self.set.layout.data_slots() {
             if !self.missing.contains(&index) {
-                self.part(&mut plan.reads, index, (self.lo, self.hi));
+                self.own_part(&mut plan.reads, index, (self.lo, self.hi));
             }
         }
         self.parities(&mut plan.reads);
