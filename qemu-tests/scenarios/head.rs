@@ -24,7 +24,7 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
 
     let vm = ctx.boot(&journey.disks)?;
     ensure!(
-        finds(&vm, "/dev/vda")?,
+        vm.finds("/dev/vda")?,
         "blkid does not know the file system there is: it can't show that there is none"
     );
     journey.adopt(&vm)?;
@@ -55,21 +55,10 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
     vm.shutdown()
 }
 
-/// Whether blkid says that a file system, or anything else, is on the device.
-fn finds(vm: &Vm, device: &str) -> Result<bool> {
-    let output = vm.sh(&format!("blkid -p {device}"))?;
-    match output.status {
-        0 => Ok(true),
-        // Nothing is there, and it could be read.
-        2 => Ok(false),
-        _ => anyhow::bail!("blkid -p {device}: {output}"),
-    }
-}
-
 /// Nothing is found on any member, and none can be mounted.
 fn finds_nothing(vm: &Vm, journey: &Journey) -> Result<()> {
     for device in journey.devices() {
-        ensure!(!finds(vm, &device)?, "blkid finds something on {device}");
+        ensure!(!vm.finds(&device)?, "blkid finds something on {device}");
         for how in ["-t ext4 -o ro,noload", "-o ro"] {
             let output = vm.sh(&format!("mount {how} {device} /mnt"))?;
             ensure!(output.status != 0, "mount {how} takes {device}");

@@ -29,7 +29,9 @@ scenarios! {
     md_bytes
     members
     memory
+    migrate_back
     migrate_many
+    migrate_pairs
     migrate_raid0_xfs
     migrate_raid1_ext4
     migrate_raid5_ext4

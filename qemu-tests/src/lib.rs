@@ -15,6 +15,7 @@ macro_rules! host_modules {
 host_modules! {
     accel
     cache
+    chain
     console
     content
     crash
