@@ -17,4 +17,5 @@ pub mod requests;
 pub mod run;
 pub mod scenario;
 pub mod small;
+pub mod tally;
 pub mod world;

@@ -3,14 +3,18 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use fastrand::Rng;
 use indicatif::{ProgressBar, ProgressStyle};
 use restripe_core::rules::Rules;
-use restripe_sim::run::{Effort, Runner, Tally};
+use restripe_sim::run::{Effort, Runner};
 use restripe_sim::scenario::Scenario;
+use restripe_sim::tally::Tally;
 use restripe_sim::world::{Failure, Trace};
 
 /// Crashes simulated volumes at every step and compares with an oracle.
@@ -69,12 +73,11 @@ fn attempt(runner: &mut Runner) -> Result<(), Failure> {
     })
 }
 
-fn run(seed: u64, tally: &mut Tally, last: usize) -> bool {
+/// Runs a seed; gives what it did, or has said what is wrong.
+fn run(seed: u64, last: usize) -> Option<Tally> {
     let mut first = runner(seed);
-    let result = attempt(&mut first);
-    tally.add(&first.tally);
-    if result.is_ok() {
-        return true;
+    if attempt(&mut first).is_ok() {
+        return Some(first.tally);
     }
     // The same again, with its steps.
     let mut again = runner(seed);
@@ -84,52 +87,65 @@ fn run(seed: u64, tally: &mut Tally, last: usize) -> bool {
         Ok(()) => eprintln!("seed {seed} fails only once: the simulator is not deterministic"),
         Err(failure) => show(seed, &failure, &trace.borrow(), last),
     }
-    false
+    None
+}
+
+/// Random volumes on all cores until the time is over or one fails; what was done, and how many volumes.
+fn run_many(arguments: &Arguments, begun: Instant, bar: &ProgressBar) -> Option<(Tally, u64)> {
+    let end = Duration::from_secs(arguments.seconds);
+    let next = AtomicU64::new(arguments.first);
+    let failed = AtomicBool::new(false);
+    let sum = Mutex::new((Tally::default(), 0));
+    let work = || {
+        while begun.elapsed() < end && !failed.load(Ordering::Relaxed) {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            let Some(tally) = run(seed, arguments.steps) else {
+                failed.store(true, Ordering::Relaxed);
+                return;
+            };
+            let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
+            sum.0.add(&tally);
+            sum.1 += 1;
+            bar.set_position(begun.elapsed().as_secs());
+            bar.set_message(format!("{} crash states, {} volumes", sum.0.states, sum.1));
+        }
+    };
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(work);
+        }
+    });
+    let sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
+    (!failed.into_inner()).then_some(sum)
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let mut tally = Tally::default();
     if let Some(seed) = arguments.seed {
-        if !run(seed, &mut tally, arguments.steps) {
+        let Some(tally) = run(seed, arguments.steps) else {
             return ExitCode::FAILURE;
-        }
+        };
         println!(
-            "seed {seed}: {} crash states in {} lives, all well",
+            "seed {seed}: {} crash states in {} lives, all well\n{tally}",
             tally.states, tally.lives
         );
         return ExitCode::SUCCESS;
     }
     let begun = Instant::now();
-    let end = Duration::from_secs(arguments.seconds);
     let bar = ProgressBar::new(arguments.seconds);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} s  {msg}") {
         bar.set_style(style);
     }
-    let mut seed = arguments.first;
-    while begun.elapsed() < end {
-        if !run(seed, &mut tally, arguments.steps) {
-            bar.abandon();
-            return ExitCode::FAILURE;
-        }
-        seed += 1;
-        bar.set_position(begun.elapsed().as_secs());
-        bar.set_message(format!(
-            "{} crash states, {} volumes",
-            tally.states,
-            seed - arguments.first
-        ));
-    }
+    let Some((tally, volumes)) = run_many(&arguments, begun, &bar) else {
+        bar.abandon();
+        return ExitCode::FAILURE;
+    };
     bar.finish();
     let rate = tally.states as f64 / begun.elapsed().as_secs_f64();
     println!(
-        "{} volumes, {} lives, {} steps: {} crash states ({rate:.0}/s), {} of them in stash windows, {} assemblies without a member, all well",
-        seed - arguments.first,
-        tally.lives,
-        tally.steps,
-        tally.states,
-        tally.windows,
-        tally.degraded
+        "{volumes} volumes, {} lives, {} steps: {} crash states ({rate:.0}/s), all well\n{tally}",
+        tally.lives, tally.steps, tally.states
     );
     ExitCode::SUCCESS
 }

@@ -19,6 +19,7 @@ use crate::oracle::{Oracle, tag};
 use crate::plan::parity;
 use crate::requests::Kind;
 use crate::scenario::Scenario;
+use crate::tally::Tally;
 use crate::world::{Failure, Start, Trace, World};
 
 /// A run that has had so many lives branches no more.
@@ -47,36 +48,6 @@ pub struct Effort {
     pub aborts: bool,
     /// Members may have sectors that can't be read.
     pub spots: bool,
-}
-
-/// What a run did.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Tally {
-    pub states: u64,
-    pub lives: u64,
-    pub steps: u64,
-    pub windows: u64,
-    pub degraded: u64,
-    /// States looked at while members were being rebuilt.
-    pub rebuilding: u64,
-    /// Rebuilds that came to their end.
-    pub rebuilt: u64,
-    /// Writes that had something mended which could not be read.
-    pub mended: u64,
-}
-
-impl Tally {
-    /// Adds what another run did.
-    pub fn add(&mut self, other: &Tally) {
-        self.states += other.states;
-        self.lives += other.lives;
-        self.steps += other.steps;
-        self.windows += other.windows;
-        self.degraded += other.degraded;
-        self.rebuilding += other.rebuilding;
-        self.rebuilt += other.rebuilt;
-        self.mended += other.mended;
-    }
 }
 
 /// Runs one volume through its lives.
@@ -577,14 +548,8 @@ impl Runner {
             }
             Ok(())
         })?;
-        self.tally.states += states;
+        self.tally.count(world, states);
         self.tally.degraded += degraded as u64;
-        if world.view.cursor.get().window.is_some() {
-            self.tally.windows += states;
-        }
-        if !world.view.map.rebuilding.is_empty() {
-            self.tally.rebuilding += states;
-        }
         for start in branches {
             self.lives(start, life.depth + 1, 1)?;
         }
@@ -613,7 +578,7 @@ impl Runner {
         let found = trial
             .check(&images)
             .map_err(|why| describe(&why, world, &pending, &fates))?;
-        self.tally.states += 1;
+        self.tally.count(world, 1);
         Ok(found.map(|found| start(found, images, world, present)))
     }
 

@@ -4,9 +4,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use restripe_core::rules::Rules;
-use restripe_sim::run::{Effort, Runner, Tally};
+use restripe_sim::run::{Effort, Runner};
 use restripe_sim::scenario::Scenario;
 use restripe_sim::small;
+use restripe_sim::tally::Tally;
 use restripe_sim::world::Trace;
 
 /// Steps before a failure that are shown.

@@ -8,8 +8,9 @@ use restripe_core::layout::Level;
 use restripe_core::rules::Rules;
 use restripe_core::shape::{Reach, reach};
 use restripe_core::way::Way;
-use restripe_sim::run::{Effort, Runner, Tally};
+use restripe_sim::run::{Effort, Runner};
 use restripe_sim::scenario::{Scenario, SetSpec};
+use restripe_sim::tally::Tally;
 
 /// Levels, what the table calls them, and members.
 const KINDS: [(Level, &str, u8); 6] = [
