@@ -10,8 +10,8 @@ use crate::shape::{Shape, devices};
 use crate::vm::Vm;
 
 /// Bytes of the file system, of which the volume never becomes smaller, and of each disk.
-const SIZE: u64 = 48 * MIB;
-const DISK: u64 = 64 * MIB;
+const SIZE: u64 = 24 * MIB;
+const DISK: u64 = 32 * MIB;
 /// Bytes of a disk that came in blank where data can be: without 1 MiB before them and the reserve.
 const DATA: u64 = DISK - 3 * MIB;
 /// KiB per second of a migration that goes back, so that it is not back before it is turned again.
@@ -42,7 +42,7 @@ impl Chain {
             files: "process",
             filesystem_size: SIZE,
             disk_size: DISK,
-            fio_size: 2 * MIB,
+            fio_size: MIB,
             acked_blocks: 256,
             ..Plan::small(Filesystem::Ext4, "", disks)
         };

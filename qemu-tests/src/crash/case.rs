@@ -15,6 +15,10 @@ pub enum Step {
     Assemble(&'static [&'static str]),
     /// A line to a file of the volume, such as `migrate`.
     Volume(&'static str, &'static str),
+    /// Until a migration has done so many sectors.
+    Done(u64),
+    /// Until a file of the volume says this.
+    Says(&'static str, &'static str),
     /// Until the volume does nothing by itself: no migration, no resync.
     Rest,
     /// No copy and no parity differs.
@@ -55,7 +59,7 @@ pub struct Case {
     pub must_keep: bool,
 }
 
-use Step::{Assemble, Class, InSync, Rest, Shell, Volume};
+use Step::{Assemble, Class, Done, InSync, Rest, Says, Shell, Volume};
 
 /// So small that a VM reads all of it in a second or two.
 const SMALL: u64 = 20 * MIB;
@@ -75,68 +79,177 @@ const COMMON: Case = Case {
     must_keep: true,
 };
 
+const ADOPT: Step = Class("adopt", "dev=/dev/vda size=17825792 name=restripe0");
+const RAID5: Step = Class(
+    "create",
+    "level=raid5 chunk=65536 members=/dev/vda,/dev/vdb,/dev/vdc name=restripe0",
+);
+const RAID5_OF_4: Step = Class(
+    "create",
+    "level=raid5 chunk=65536 members=/dev/vda,/dev/vdb,/dev/vdc,/dev/vdd name=restripe0",
+);
+const RAID6: Step = Class(
+    "create",
+    "level=raid6 chunk=65536 members=/dev/vda,/dev/vdb,/dev/vdc,/dev/vdd name=restripe0",
+);
+const RAID10: Step = Class(
+    "create",
+    "level=raid10 chunk=65536 members=/dev/vda,/dev/vdb,/dev/vdc,/dev/vdd name=restripe0",
+);
+/// Not synced and at once short of its last member.
+const SHORT: &[Step] = &[
+    Class(
+        "create",
+        "level=raid5 chunk=65536 members=/dev/vda,/dev/vdb,/dev/vdc assume_clean=1 name=restripe0",
+    ),
+    Volume("member_action", "fail=2"),
+];
+
+// Before a migration's first commit new disks are blank, and behind its end those that left are.
+const TWO_OR_ONE: Step = Assemble(&[
+    "members=/dev/vda,/dev/vdb name=restripe0",
+    "members=/dev/vda name=restripe0",
+]);
+const THREE_OR_ONE: Step = Assemble(&[
+    "members=/dev/vda,/dev/vdb,/dev/vdc name=restripe0",
+    "members=/dev/vda name=restripe0",
+]);
+const THREE: Step = Assemble(&["members=/dev/vda,/dev/vdb,/dev/vdc name=restripe0"]);
+const FOUR: Step = Assemble(&["members=/dev/vda,/dev/vdb,/dev/vdc,/dev/vdd name=restripe0"]);
+const FOUR_OR_THREE: Step = Assemble(&[
+    "members=/dev/vda,/dev/vdb,/dev/vdc,/dev/vdd name=restripe0",
+    "members=/dev/vda,/dev/vdb,/dev/vdc name=restripe0",
+]);
+const SHORT_OF_ONE: Step = Assemble(&["members=/dev/vda,/dev/vdb degraded=1 name=restripe0"]);
+// The one that came in is not there yet, or the one that failed is none any more.
+const REPLACED_OR_NOT: Step = Assemble(&[
+    "members=/dev/vda,/dev/vdc,/dev/vdd degraded=1 name=restripe0",
+    "members=/dev/vda,/dev/vdb,/dev/vdc degraded=1 name=restripe0",
+]);
+
 /// The main job first: `make test` takes a few cuts of it.
 pub const ALL: &[Case] = &[
     Case {
         name: "linear-raid5",
-        make: &[Class("adopt", "dev=/dev/vda size=17825792 name=restripe0")],
+        make: &[ADOPT],
         begin: &[
             Volume("sync_speed_max", "2048"),
             Volume("migrate", "level=raid5 add=/dev/vdb,/dev/vdc"),
         ],
-        // Before the migration's first commit the new disks are blank.
-        assemble: &[Assemble(&[
-            "members=/dev/vda,/dev/vdb,/dev/vdc name=restripe0",
-            "members=/dev/vda name=restripe0",
-        ])],
+        assemble: &[THREE_OR_ONE],
         ..COMMON
     },
     Case {
         name: "linear-raid0",
-        make: &[Class("adopt", "dev=/dev/vda size=17825792 name=restripe0")],
+        make: &[ADOPT],
         begin: &[
             Volume("sync_speed_max", "2048"),
             Volume("migrate", "level=raid0 add=/dev/vdb,/dev/vdc"),
         ],
-        assemble: &[Assemble(&[
-            "members=/dev/vda,/dev/vdb,/dev/vdc name=restripe0",
-            "members=/dev/vda name=restripe0",
-        ])],
+        assemble: &[THREE_OR_ONE],
         ..COMMON
     },
     Case {
         name: "linear-raid1",
         disks: 2,
-        make: &[Class("adopt", "dev=/dev/vda size=17825792 name=restripe0")],
+        make: &[ADOPT],
         begin: &[
             Volume("sync_speed_max", "2048"),
             Volume("migrate", "level=raid1 add=/dev/vdb"),
         ],
-        assemble: &[Assemble(&[
-            "members=/dev/vda,/dev/vdb name=restripe0",
-            "members=/dev/vda name=restripe0",
-        ])],
+        assemble: &[TWO_OR_ONE],
+        ..COMMON
+    },
+    // Turned round at a third of the way.
+    Case {
+        name: "abort",
+        make: &[ADOPT],
+        begin: &[
+            Volume("sync_speed_max", "2048"),
+            Volume("migrate", "level=raid5 add=/dev/vdb,/dev/vdc"),
+            Done(11600),
+            Volume("migrate_state", "abort"),
+        ],
+        assemble: &[THREE_OR_ONE],
+        ..COMMON
+    },
+    // Every window through the stash.
+    Case {
+        name: "raid5-chunk",
+        make: &[RAID5, Rest],
+        begin: &[
+            Volume("sync_speed_max", "4096"),
+            Volume("migrate", "level=raid5 chunk=16384"),
+        ],
+        assemble: &[THREE],
+        ..COMMON
+    },
+    // The same from level to level.
+    Case {
+        name: "raid10-raid6",
+        disks: 4,
+        make: &[RAID10, Rest],
+        begin: &[
+            Volume("sync_speed_max", "4096"),
+            Volume("migrate", "level=raid6"),
+        ],
+        assemble: &[FOUR],
+        ..COMMON
+    },
+    // Down to one disk less, which leaves.
+    Case {
+        name: "raid5-shrink",
+        disks: 4,
+        make: &[RAID5_OF_4, Rest, Volume("size", "16777216")],
+        begin: &[
+            Volume("sync_speed_max", "2048"),
+            Volume("migrate", "level=raid5 remove=3"),
+        ],
+        assemble: &[FOUR_OR_THREE],
         ..COMMON
     },
     // Down to a disk by itself; the others leave.
     Case {
         name: "raid5-linear",
-        make: &[
-            Class(
-                "create",
-                "level=raid5 chunk=65536 members=/dev/vda,/dev/vdb,/dev/vdc name=restripe0",
-            ),
-            Rest,
-            Volume("size", "16777216"),
-        ],
+        make: &[RAID5, Rest, Volume("size", "16777216")],
         begin: &[
             Volume("sync_speed_max", "2048"),
             Volume("migrate", "level=linear remove=1,2"),
         ],
-        assemble: &[Assemble(&[
-            "members=/dev/vda,/dev/vdb,/dev/vdc name=restripe0",
-            "members=/dev/vda name=restripe0",
-        ])],
+        assemble: &[THREE_OR_ONE],
+        ..COMMON
+    },
+    // Through the stash, short of a member that never comes back.
+    Case {
+        name: "raid5-chunk-degraded",
+        failed: 1,
+        make: SHORT,
+        begin: &[
+            Volume("sync_speed_max", "4096"),
+            Volume("migrate", "level=raid5 chunk=16384"),
+        ],
+        assemble: &[SHORT_OF_ONE],
+        rest: &[Volume("sync_speed_max", "0"), Rest],
+        ..COMMON
+    },
+    // A member fails and another takes its place.
+    Case {
+        name: "raid5-rebuild",
+        disks: 4,
+        make: &[
+            RAID5,
+            Rest,
+            // From whole to short of a member in mid-write, no data must be in doubt.
+            Volume("journal", "always"),
+            Says("journal_in_force", "1"),
+        ],
+        begin: &[
+            Volume("sync_speed_max", "2048"),
+            Volume("member_action", "fail=1"),
+            Volume("member_action", "replace=1 with=/dev/vdd"),
+            Says("sync_action", "recover"),
+        ],
+        assemble: &[REPLACED_OR_NOT],
         ..COMMON
     },
     Case {
@@ -151,32 +264,34 @@ pub const ALL: &[Case] = &[
         ..COMMON
     },
     Case {
-        name: "raid5",
-        make: &[
-            Class(
-                "create",
-                "level=raid5 chunk=65536 members=/dev/vda,/dev/vdb,/dev/vdc name=restripe0",
-            ),
-            Rest,
-        ],
+        name: "raid10",
+        disks: 4,
+        make: &[RAID10, Rest],
         until: Until::Acks(1500),
-        assemble: &[Assemble(&[
-            "members=/dev/vda,/dev/vdb,/dev/vdc name=restripe0",
-        ])],
+        assemble: &[FOUR],
+        ..COMMON
+    },
+    Case {
+        name: "raid5",
+        make: &[RAID5, Rest],
+        until: Until::Acks(1500),
+        assemble: &[THREE],
+        ..COMMON
+    },
+    Case {
+        name: "raid6",
+        disks: 4,
+        make: &[RAID6, Rest],
+        until: Until::Acks(1500),
+        assemble: &[FOUR],
         ..COMMON
     },
     Case {
         name: "raid5-degraded",
         failed: 1,
-        make: &[
-            Class(
-                "create",
-                "level=raid5 chunk=65536 members=/dev/vda,/dev/vdb,/dev/vdc assume_clean=1 name=restripe0",
-            ),
-            Volume("member_action", "fail=2"),
-        ],
+        make: SHORT,
         until: Until::Acks(1500),
-        assemble: &[Assemble(&["members=/dev/vda,/dev/vdb degraded=1 name=restripe0"])],
+        assemble: &[SHORT_OF_ONE],
         rest: &[],
         ..COMMON
     },
@@ -229,6 +344,15 @@ impl Vm {
                 bail!("it is not assembled: {}", refusals.join("; "))
             }
             Volume(attr, line) => self.must_set(VOLUME, attr, line),
+            Done(sectors) => {
+                let under_way = self.wait_done(VOLUME, sectors)?;
+                ensure!(under_way, "the migration was over before it had done {sectors} sectors");
+                Ok(())
+            }
+            Says(attr, words) => {
+                self.wait_volume(VOLUME, attr, |text| text == words)?;
+                Ok(())
+            }
             Rest => {
                 self.wait_migrated(VOLUME)?;
                 self.settle(VOLUME)

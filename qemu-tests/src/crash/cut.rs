@@ -53,12 +53,24 @@ pub fn every_flush(recording: &Recording, random: usize) -> Vec<Cut> {
         .collect()
 }
 
-/// So many cuts at random points; each is one of those above, and has the same number there.
+/// So many cuts, each one of those above with the same number there: by turns at a random point, and right after a flush, which
+/// are spread over the whole log.
 pub fn some(recording: &Recording, cuts: usize) -> Vec<Cut> {
     let flushes = flushes(recording);
-    (flushes.len()..flushes.len() + cuts)
+    let after_flushes = (cuts / 2).min(flushes.len());
+    let spread = (0..after_flushes).map(|n| (2 * n + 1) * flushes.len() / (2 * after_flushes));
+    let random = flushes.len()..flushes.len() + cuts - after_flushes;
+    random
+        .chain(spread)
         .map(|number| Cut::of(recording, &flushes, number))
         .collect()
+}
+
+/// How many flushes some cuts come right after or right before, and how many there are.
+pub fn flushes_seen(recording: &Recording, cuts: &[Cut]) -> (usize, usize) {
+    let flushes = flushes(recording);
+    let at_it = |flush: &&usize| cuts.iter().any(|cut| cut.at == **flush || cut.at == **flush + 1);
+    (flushes.iter().filter(at_it).count(), flushes.len())
 }
 
 /// Every other one right before a flush, where most is at stake.
@@ -307,7 +319,12 @@ mod tests {
         assert_eq!(cuts.len(), 5);
         assert_eq!((cuts[0].at, cuts[1].at), (2, 3));
         assert_eq!(cuts, every_flush(&recording, 3));
-        assert_eq!(cuts[2..], some(&recording, 3));
         assert!(cuts.iter().all(|cut| cut.at <= 3));
+        assert_eq!(flushes_seen(&recording, &cuts[..2]), (2, 2));
+        assert_eq!(flushes_seen(&recording, &[]), (0, 2));
+        let few = some(&recording, 3);
+        assert_eq!(few, [cuts[2], cuts[3], cuts[1]]);
+        // No more flushes than there are.
+        assert_eq!(some(&recording, 7).len(), 7);
     }
 }

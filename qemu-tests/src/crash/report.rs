@@ -62,6 +62,8 @@ pub struct Row {
     cuts: usize,
     /// Cuts of what went on after a cut.
     again: usize,
+    /// Flushes that a cut came right before or after, and flushes in all.
+    flushes: (usize, usize),
     lost: usize,
     /// Other trouble.
     failed: usize,
@@ -69,7 +71,13 @@ pub struct Row {
 }
 
 impl Row {
-    pub fn of(case: &'static Case, outcomes: &[(Cut, Outcome)], looks: usize, took: Duration) -> Self {
+    pub fn of(
+        case: &'static Case,
+        outcomes: &[(Cut, Outcome)],
+        looks: usize,
+        flushes: (usize, usize),
+        took: Duration,
+    ) -> Self {
         let count = |wanted: fn(&Outcome) -> bool| {
             outcomes.iter().filter(|(_, outcome)| wanted(outcome)).count()
         };
@@ -78,6 +86,7 @@ impl Row {
             must_keep: case.must_keep,
             cuts: outcomes.len(),
             again: looks - outcomes.len(),
+            flushes,
             lost: count(|outcome| matches!(outcome, Outcome::Lost(_))),
             failed: count(|outcome| matches!(outcome, Outcome::Failed(_))),
             took,
@@ -101,17 +110,18 @@ impl Row {
 
 pub fn table(rows: &[Row]) -> String {
     let mut text = format!(
-        "{:24} {:>6} {:>6} {:>6} {:>7} {:>7}\n",
-        "case", "cuts", "again", "lost", "failed", "time"
+        "{:24} {:>6} {:>6} {:>14} {:>6} {:>7} {:>7}\n",
+        "case", "cuts", "again", "flushes", "lost", "failed", "time"
     );
     for row in rows {
         // Writing to a string can't fail.
         let _: std::fmt::Result = writeln!(
             text,
-            "{:24} {:>6} {:>6} {:>6} {:>7} {:>5} s  {}",
+            "{:24} {:>6} {:>6} {:>14} {:>6} {:>7} {:>5} s  {}",
             row.name,
             row.cuts,
             row.again,
+            format!("{} of {}", row.flushes.0, row.flushes.1),
             row.lost,
             row.failed,
             row.took.as_secs(),
@@ -133,6 +143,7 @@ mod tests {
             must_keep,
             cuts: 9,
             again: 2,
+            flushes: (3, 700),
             lost,
             failed,
             took: Duration::from_secs(1),
@@ -141,6 +152,7 @@ mod tests {
         assert!(!row(true, 1, 0).is_right());
         assert!(!row(true, 0, 1).is_right() && !row(false, 4, 1).is_right());
         let text = table(&[row(true, 1, 0), row(false, 4, 0)]);
+        assert!(text.contains("3 of 700"));
         assert!(text.contains("WRONG") && text.contains("the peer's losses are seen"));
     }
 }

@@ -72,7 +72,8 @@ fn one(bench: &Bench, dir: &Path, case: &'static Case, seed: u64) -> Result<Row>
     let kept = keep(&recording, "")?;
     println!("{}: {}, {} cuts", case.name, recording.words(), cuts.len());
     let (outcomes, looks) = look_at(bench, dir, &recording, &cuts)?;
-    let row = Row::of(case, &outcomes, looks, begun.elapsed());
+    let flushes = cut::flushes_seen(&recording, &cuts);
+    let row = Row::of(case, &outcomes, looks, flushes, begun.elapsed());
     if !row.is_right() {
         // Losses that a case may have come last.
         let mut bad: Vec<_> = outcomes.iter().filter(|(_, o)| !o.is_kept()).collect();
