@@ -1,16 +1,16 @@
 //! A migration whose target loses a member that it can't do without, before anything came to it: the volume goes on where it
-//! is, the migration is blocked, and goes on by itself when another member is in the place.
+//! is, the migration is blocked, and goes on by itself when another member is in the place. And one whose way back lost a
+//! member: `abort` says so.
 
 use anyhow::{Result, ensure};
 use qemu_tests::ctx::{Ctx, MIB};
 use qemu_tests::ledger::Ledger;
 use qemu_tests::shape::Shape;
+use qemu_tests::vm::Vm;
 use qemu_tests::wire::{Region, WriterSpec};
 
 const VOLUME: &str = "restripe0";
-/// The disk that comes in, by way of dm, and what is asked of it when it is to fail.
-const WRAP: &str = "echo 0 $(blockdev --getsz /dev/vdb) linear /dev/vdb 0 | dmsetup create vdb; dmsetup mknodes";
-const FAIL: &str = "echo 0 $(blockdev --getsz /dev/vdb) error | dmsetup load vdb; dmsetup suspend --nolockfs --noflush vdb; dmsetup resume vdb";
+const EIO: i32 = 5;
 
 pub fn run(ctx: &mut Ctx) -> Result<()> {
     let mut disks = Vec::new();
@@ -18,10 +18,12 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
         disks.push(ctx.disk(name, 32 * MIB)?);
     }
     let vm = ctx.boot(&disks)?;
-    vm.ok(WRAP)?;
+    for disk in ["vda", "vdb"] {
+        vm.ok(&format!("echo {} | dmsetup create {disk}; dmsetup mknodes", linear(disk)))?;
+    }
     let shape = Shape::of("linear", 1);
     let device = format!("/dev/{VOLUME}");
-    vm.create(VOLUME, &shape, &shape.devices())?;
+    vm.create(VOLUME, &shape, &["/dev/mapper/vda".to_owned()])?;
     let region = Region {
         path: device.clone(),
         start: 4 * MIB,
@@ -41,7 +43,8 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
     )?;
     vm.wait_volume(VOLUME, "members/1/state", |state| state == "in_sync")?;
     vm.wait_volume(VOLUME, "migrate_position", |at| at == "0")?;
-    vm.ok(FAIL)?;
+    let size = "$(blockdev --getsz /dev/vdb)";
+    becomes(&vm, "vdb", &format!("0 {size} error"))?;
     vm.must_set(VOLUME, "sync_max", "max")?;
     vm.wait_volume(VOLUME, "migrate_state", |state| state == "blocked")?;
     vm.wait_volume(VOLUME, "members/1/state", |state| state == "faulty")?;
@@ -71,11 +74,49 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
     vm.ok(&format!(
         "while [ -e /sys/block/{VOLUME}/restripe/members/1 ]; do sleep 0.1; done; dmsetup remove --retry vdb"
     ))?;
-    vm.stop_volume(VOLUME)?;
-    vm.assemble(VOLUME, &["/dev/vda".to_owned(), "/dev/vdc".to_owned()], "")?;
+    no_way_back(&vm)?;
     vm.verify(&region, ledger.acknowledged())?;
     vm.stop_volume(VOLUME)?;
+    vm.assemble(
+        VOLUME,
+        &["/dev/mapper/vda".to_owned(), "/dev/vdc".to_owned()],
+        "",
+    )?;
+    vm.verify(&region, ledger.acknowledged())?;
+    vm.stop_volume(VOLUME)?;
+    vm.ok("dmsetup remove --retry vda")?;
     vm.unload()?;
     vm.leak_check()?;
     vm.shutdown()
+}
+
+/// A dm table that passes all on.
+fn linear(disk: &str) -> String {
+    format!("0 $(blockdev --getsz /dev/{disk}) linear /dev/{disk} 0")
+}
+
+/// Gives a disk that lies behind dm another table.
+fn becomes(vm: &Vm, disk: &str, table: &str) -> Result<()> {
+    vm.ok(&format!(
+        "echo {table} | dmsetup load {disk}; dmsetup suspend --nolockfs --noflush {disk}; dmsetup resume {disk}"
+    ))?;
+    Ok(())
+}
+
+/// A disk of the old layout is gone in the midst of a migration: there is no way back until it answers again.
+fn no_way_back(vm: &Vm) -> Result<()> {
+    const STOP: &str = "8192";
+    vm.must_set(VOLUME, "sync_max", STOP)?;
+    vm.must_set(VOLUME, "migrate", "level=raid0 chunk=131072")?;
+    vm.wait_volume(VOLUME, "migrate_position", |at| at == STOP)?;
+    becomes(vm, "vda", "0 $(blockdev --getsz /dev/vda) error")?;
+    let refusal = vm.set_refused(VOLUME, "migrate_state", "abort")?;
+    let says = refusal.last_error.contains("member 0 is gone");
+    ensure!(refusal.errno == EIO && says, "`abort`: {refusal}");
+    becomes(vm, "vda", &linear("vda"))?;
+    vm.must_set(VOLUME, "migrate_state", "abort")?;
+    vm.wait_migrated(VOLUME)?;
+    let chunk = vm.attr(VOLUME, "chunk_size")?;
+    ensure!(chunk == "65536", "it has chunks of {chunk}");
+    vm.must_set(VOLUME, "sync_max", "max")
 }

@@ -522,12 +522,13 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     }
 
     /// Turns the migration round: back to the set that it came from, or, where it goes back
-    /// already, forward again.
+    /// already, forward again. `silent` are members that were found to answer nothing.
     ///
     /// # Errors
-    /// `ENODATA` where there is no migration, `EBUSY` where it is too late or the volume is stopping.
-    pub fn abort(&mut self, now: u64) -> Result<(), Refusal> {
-        self.may_turn()?;
+    /// `ENODATA` where there is no migration, `EBUSY` where it is too late or the volume is stopping,
+    /// `EIO` where members are gone that the way back needs.
+    pub fn abort(&mut self, now: u64, silent: MemberMask) -> Result<(), Refusal> {
+        self.may_turn(silent)?;
         self.now = now;
         self.control.turning = !self.control.turning;
         self.set_paused(false);

@@ -254,9 +254,9 @@ impl Volume {
     ///
     /// # Errors
     /// Where there is none, or it is too late.
-    pub(crate) fn abort(&self) -> Result<(), Refusal> {
+    pub(crate) fn abort(&self, silent: MemberMask) -> Result<(), Refusal> {
         let turned = match &mut *self.engine.lock() {
-            Some(engine) => engine.abort(now_ms()),
+            Some(engine) => engine.abort(now_ms(), silent),
             None => Err(refusal!(EBUSY, "the volume is not there yet; wait for it")),
         };
         // Its intents are carried out by the thread.

@@ -144,7 +144,7 @@ impl Control {
 
 /// Whether a set that holds the sectors of `held` keeps them all with only `alive` left:
 /// from parity that is not known to be true nothing can be rebuilt (I8).
-fn bears(set: &Set, alive: MemberMask, held: Range) -> bool {
+pub(super) fn bears(set: &Set, alive: MemberMask, held: Range) -> bool {
     let whole = set.missing(alive) == 0;
     let synced = !set.layout.level.has_parity() || set.resync >= held.end;
     held.is_empty() || (set.survives(alive) && (whole || synced))
@@ -855,9 +855,14 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         let Some(target) = &self.map.target else {
             return bears(&self.map.source, alive, Range::new(Logical::ZERO, end));
         };
-        // What is being rewritten is as good as moved.
-        let moved = self.cursor.window.unwrap_or(self.cursor.moved(end));
-        bears(&self.map.source, alive, self.cursor.at_source(end)) && bears(target, alive, moved)
+        bears(&self.map.source, alive, self.cursor.at_source(end))
+            && bears(target, alive, self.as_good_as_moved())
+    }
+
+    /// What the target holds, or what is being rewritten there.
+    pub(super) fn as_good_as_moved(&self) -> Range {
+        let moved = self.cursor.moved(self.end());
+        self.cursor.window.unwrap_or(moved)
     }
 
     /// Members failed that the volume can't do without: a migration stops, its

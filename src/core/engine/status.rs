@@ -3,10 +3,12 @@
 
 use core::ops::DerefMut;
 
-use super::{Engine, JobState, ScrubKind};
+use super::control::bears;
+use super::{Engine, JobState, ScrubKind, Which};
 use crate::admit::{Cursor, Map};
-use crate::geometry::{Logical, Range, Sectors};
+use crate::geometry::{Logical, MemberMask, Range, Sectors};
 use crate::ondisk::{next_slot, Superblock};
+use crate::placement::Set;
 use crate::refusal;
 use crate::rules::Rule;
 use crate::text::Refusal;
@@ -133,11 +135,11 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             && self.cursor.copied == self.cursor.durable
     }
 
-    /// Whether the migration can turn round.
+    /// Whether the migration can turn round, where the members `silent` answer nothing.
     ///
     /// # Errors
     /// Why not.
-    pub(super) fn may_turn(&self) -> Result<(), Refusal> {
+    pub(super) fn may_turn(&self, silent: MemberMask) -> Result<(), Refusal> {
         if self.stopping || self.read_only || !self.control.alive() {
             return Err(refusal!(
                 EBUSY,
@@ -156,7 +158,39 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 "the migration is at its last commit and can't be aborted any more; migrate back when migrate_state says none"
             ));
         }
-        Ok(())
+        if self.control.turning {
+            // It has not turned yet: it only goes on as it does.
+            return Ok(());
+        }
+        let alive = self.alive_soon() & !silent;
+        match self.lost_way_back(alive) {
+            Some((set, which)) => Err(refusal!(
+                EIO,
+                "member {} is gone, and the {} layout ({}) that the migration would go back {} can't do without it; replace or mend it, then abort",
+                (set.members() & !alive).iter().next().map_or(0, |id| id.0),
+                match self.sb.migration.is_some_and(|m| m.aborting) == (which == Which::Source) {
+                    true => "new",
+                    false => "old",
+                },
+                set.layout.level.name(),
+                match which {
+                    Which::Source => "to",
+                    Which::Target => "from",
+                }
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// The set without which, with only `alive` left, a migration that turned round would not
+    /// come to its end: that which it goes back to must take all of the volume, the other one
+    /// give what was moved.
+    fn lost_way_back(&self, alive: MemberMask) -> Option<(&Set, Which)> {
+        let target = self.map.target.as_ref()?;
+        if !self.map.source.survives(alive) {
+            return Some((&self.map.source, Which::Source));
+        }
+        (!bears(target, alive, self.as_good_as_moved())).then_some((target, Which::Target))
     }
 
     /// Why the migration is blocked, or why the last one did not begin.

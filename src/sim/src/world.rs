@@ -310,7 +310,10 @@ impl World {
     /// The user has the migration turn round, if there is one.
     pub fn abort(&mut self) {
         self.log(|| "user aborts".to_string());
-        self.turned |= self.engine.abort(self.now).is_ok();
+        match self.engine.abort(self.now, self.dead()) {
+            Ok(()) => self.turned = true,
+            Err(refusal) => self.log(|| format!("  refused: {refusal}")),
+        }
         self.collect_intents();
     }
 

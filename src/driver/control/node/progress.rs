@@ -6,12 +6,15 @@ use kernel::prelude::*;
 use restripe_core::{
     command::{self, MigrateState, SyncRequest},
     engine::Event,
+    geometry::{MemberId, MemberMask, Physical, Sectors},
+    ondisk::{superblock_places, Superblock, SUPERBLOCK_SIZE},
     refusal,
     text::Refusal,
 };
 
 use super::{line, scan, Node};
-use crate::sys::sysfs::Page;
+use crate::control::{disks, last_error::no_memory};
+use crate::sys::{mem::Buffer, sysfs::Page};
 
 pub(super) fn show_migrate_state(node: &Node, page: &mut Page<'_>) -> Result {
     line(page, node.volume.status().migrate_state)
@@ -24,12 +27,35 @@ pub(super) fn store_migrate_state(node: &Node, text: &[u8]) -> Result {
         let event = match wanted {
             MigrateState::Pause => Event::Pause,
             MigrateState::Resume => Event::Resume,
-            MigrateState::Abort => return node.volume.abort(),
+            MigrateState::Abort => {
+                migrating(node)?;
+                return node.volume.abort(silent(node)?);
+            }
         };
         migrating(node)?;
         node.volume.ask(event);
         Ok(())
     })
+}
+
+/// Members that give none of their superblocks. One that can't be read in some other place answers
+/// all the same.
+fn silent(node: &Node) -> Result<MemberMask, Refusal> {
+    let mut buffer = Buffer::new(SUPERBLOCK_SIZE).map_err(no_memory)?;
+    let live = node.volume.superblock(Superblock::live);
+    let mut answers = |id: MemberId| {
+        let device = node.volume.member(id)?;
+        let places = superblock_places(Sectors(device.sectors()))?;
+        let mut read = |at: &Physical| disks::read(&device, at.0, &mut buffer, SUPERBLOCK_SIZE);
+        Some(places.iter().any(&mut read))
+    };
+    let mut silent = live;
+    for id in live.iter() {
+        if answers(id) == Some(true) {
+            silent.remove(id);
+        }
+    }
+    Ok(silent)
 }
 
 fn migrating(node: &Node) -> Result<(), Refusal> {

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a volume's engine refuses, and why. Its disks do at once what they are asked.
+
+use super::common::{blank, created, mib, migrating, uuid};
+use restripe_core::engine::{Engine, Event, Intent};
+use restripe_core::geometry::{Logical, MemberMask};
+use restripe_core::layout::Level;
+use restripe_core::ondisk::Superblock;
+use restripe_core::shape::{self, MigrationWish};
+use restripe_core::text::{Errno, Refusal};
+
+type Volume = Engine<Box<Superblock>>;
+
+/// Ready, and as far as its `sync_max` lets it go.
+fn start(mut sb: Superblock, sync_max: Option<Logical>) -> Volume {
+    let migration = sb.migration.as_mut().expect("it migrates");
+    migration.sync_max = sync_max;
+    let mut volume = Engine::new(Box::new(sb), Box::default(), None, false, 0);
+    volume.start();
+    run_until(&mut volume, |_, _| false);
+    volume
+}
+
+/// Carries out what is asked, until nothing is or something of which `stop` says so: that stays
+/// unanswered.
+fn run_until(volume: &mut Volume, stop: impl Fn(&Volume, &Intent) -> bool) {
+    let failed = MemberMask::EMPTY;
+    while let Some(intent) = volume.take() {
+        if stop(volume, &intent) {
+            return;
+        }
+        let event = match intent {
+            Intent::Lock { job, .. } => Event::Locked { job },
+            Intent::Replay { .. } => Event::Replayed { failed },
+            Intent::Load { job, .. } | Intent::LoadStash { job, .. } => {
+                Event::Loaded { job, failed }
+            }
+            Intent::StashData { job, .. } | Intent::StashHeader { job, .. } => {
+                Event::Stashed { job, failed }
+            }
+            Intent::Store { job, .. } => Event::Stored { job, failed },
+            Intent::Scrub { job, .. } => Event::Scrubbed { job, failed },
+            Intent::Flush { who, .. } => Event::Flushed { who, failed },
+            Intent::Commit { .. } => Event::Committed { failed },
+            Intent::MoveHeads { .. } => Event::HeadsMoved { failed },
+            Intent::Sign { .. } => Event::Signed { failed },
+            Intent::Dismiss { members } => Event::Dismissed { members },
+            Intent::Drain { who } => Event::Drained { who },
+            Intent::Unlock { .. }
+            | Intent::Publish
+            | Intent::Settle { .. }
+            | Intent::Ready
+            | Intent::Resized { .. }
+            | Intent::Changed => continue,
+            Intent::Failed | Intent::Stopped => panic!("{intent:?}"),
+        };
+        volume.handle(0, event);
+    }
+}
+
+/// Three disks with parity that are to have two parities over four.
+fn raid5_to_raid6() -> Superblock {
+    let wish = MigrationWish {
+        uuid: uuid(200),
+        level: Level::Raid6,
+        chunk: None,
+        added: &[blank(3, mib(64))],
+        removed: MemberMask::EMPTY,
+    };
+    let mut sb = Superblock::default();
+    shape::begin_migration(&created(Level::Raid5, 3, true), &wish, &mut sb).expect("it can be");
+    sb
+}
+
+fn members<const N: usize>(ids: [u8; N]) -> MemberMask {
+    MemberMask(ids.iter().map(|id| 1 << id).sum())
+}
+
+#[track_caller]
+fn refused(got: Result<(), Refusal>, errno: Errno, words: &[&str]) {
+    let refusal = got.expect_err("it should be refused");
+    assert_eq!(refusal.errno, errno, "{refusal}");
+    for word in words {
+        assert!(refusal.to_string().contains(word), "{refusal}: {word}?");
+    }
+}
+
+/// The way back reads what was moved, and writes all over the old layout.
+#[test]
+fn an_abort_that_a_dead_member_prevents_is_refused() {
+    let mut volume = start(migrating(Level::Raid0, 2), Some(Logical(32768)));
+    let position = volume.migrate_position();
+    assert!(position > Some(Logical::ZERO), "nothing was moved");
+    refused(
+        volume.abort(0, members([1])),
+        Errno::EIO,
+        &["member 1 is gone", "new layout (raid0)", "go back from"],
+    );
+    refused(
+        volume.abort(0, members([0])),
+        Errno::EIO,
+        &["member 0 is gone", "old layout (linear)", "go back to"],
+    );
+    assert_eq!(volume.migrate_state(), "running");
+    assert_eq!(volume.abort(0, MemberMask::EMPTY), Ok(()));
+    assert_eq!(volume.migrate_state(), "aborting");
+    // Written again before it has turned it takes the first one back, whoever is gone.
+    assert_eq!(volume.abort(0, members([1])), Ok(()));
+    assert_eq!(volume.migrate_state(), "running");
+}
+
+#[test]
+fn an_abort_of_an_abort_names_the_other_layout() {
+    let mut volume = start(migrating(Level::Raid0, 2), Some(Logical(32768)));
+    assert_eq!(volume.abort(0, MemberMask::EMPTY), Ok(()));
+    // It turns, and stops when it is to write there.
+    run_until(&mut volume, |_, intent| {
+        matches!(intent, Intent::Store { .. })
+    });
+    assert_eq!(volume.migrate_state(), "aborting");
+    refused(
+        volume.abort(0, members([1])),
+        Errno::EIO,
+        &["member 1 is gone", "new layout (raid0)", "go back to"],
+    );
+}
+
+/// What the layouts can do without prevents nothing, nor does a disk that nothing came to yet.
+#[test]
+fn an_abort_bears_what_the_layouts_bear() {
+    let mut volume = start(migrating(Level::Raid0, 2), Some(Logical::ZERO));
+    assert_eq!(volume.migrate_position(), Some(Logical::ZERO));
+    assert_eq!(volume.abort(0, members([1])), Ok(()));
+
+    let mut volume = start(raid5_to_raid6(), Some(Logical(32768)));
+    assert_ne!(volume.migrate_position(), None);
+    refused(
+        volume.abort(0, members([1, 2])),
+        Errno::EIO,
+        &["member 1 is gone", "old layout (raid5)"],
+    );
+    assert_eq!(volume.abort(0, members([2])), Ok(()));
+}
+
+#[test]
+fn an_abort_comes_too_late() {
+    let mut volume = start(migrating(Level::Raid0, 2), Some(Logical(32768)));
+    volume.handle(0, Event::SyncMax(None));
+    run_until(&mut volume, |volume, intent| {
+        let over = volume.superblock().migration.is_none();
+        over && matches!(intent, Intent::Commit { .. })
+    });
+    refused(
+        volume.abort(0, MemberMask::EMPTY),
+        Errno::EBUSY,
+        &["last commit", "migrate back"],
+    );
+    volume.handle(
+        0,
+        Event::Committed {
+            failed: MemberMask::EMPTY,
+        },
+    );
+    run_until(&mut volume, |_, _| false);
+    assert_eq!(volume.migrate_state(), "none");
+    refused(
+        volume.abort(0, MemberMask::EMPTY),
+        Errno::ENODATA,
+        &["no migration", "migrate back"],
+    );
+}
