@@ -6,10 +6,11 @@
 //! [`Map::lock_range`] in the volume's [`range_lock`](crate::range_lock); the cursor is
 //! read after that, so it can't move through a write that holds its range.
 
-use crate::geometry::{Logical, MemberMask, Range, Sectors};
+use crate::geometry::{rem, Logical, MemberMask, Range, Sectors};
 use crate::journal::Journal;
 use crate::placement::Set;
 use crate::rules::{Rule, Rules};
+use crate::stripe::BAND;
 use crate::way::Way;
 
 /// What a volume looks like to requests. Replaced whole when it changes.
@@ -147,7 +148,7 @@ impl Map {
         }
         let gap = cursor.gap();
         if gap.contains(x) {
-            return (Route::Both, gap.end.min(end));
+            return (Route::Both, self.one_record(x).min(gap.end).min(end));
         }
         // Going up, the gap lies behind what is settled; going down, before it.
         (
@@ -158,6 +159,17 @@ impl Map {
                 end
             },
         )
+    }
+
+    /// Up to where a write of the gap from `x` on is one record of the source's journal: one that
+    /// waited for room behind its first would leave what source and target share as the one has it.
+    fn one_record(&self, x: Logical) -> Logical {
+        let layout = &self.source.layout;
+        if self.journal.is_none() || !layout.level.has_parity() {
+            return Logical(u64::MAX);
+        }
+        let spot = layout.locate(x);
+        x + spot.run.min(BAND - Sectors(rem(spot.offset.0, BAND.0)))
     }
 
     /// The set behind a route that has just one.
@@ -206,6 +218,16 @@ impl Map {
     pub fn rebuild_lock_range(&self, range: Range) -> (u64, u64) {
         self.lock_range(range)
             .expect("only parity sets are rebuilt from, and those are locked")
+    }
+
+    /// Members that may keep a record of rows of the source, or of the target. As long as that
+    /// set bears what is lost, one of them is left that has it.
+    pub fn record_members(&self, is_target: bool) -> MemberMask {
+        let set = match &self.target {
+            Some(target) if is_target => target,
+            _ => &self.source,
+        };
+        self.flush_members() & set.members()
     }
 
     /// Members that a FLUSH must reach.

@@ -5,7 +5,8 @@
 //! of them old. As long as all members are there that is mended by a resync. Short of a member it
 //! is not: what that member held lives in the rest of the row alone, so half a write takes with it
 //! data that nobody was writing. So before the first place of a row is changed, the new content of
-//! all of them is made durable as one record, on as many members as may still be lost and one more.
+//! all of them is made durable as one record, on as many members of the row's set as may still be
+//! lost of it and one more.
 //! At assembly all records that count are written once more, in the order of their numbers: every
 //! write is then done in full or not at all. A record that is not on all its members (the crash
 //! came while it was being written, and nothing of its row was) is put there first, for a second

@@ -145,9 +145,11 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         self.emit(Intent::Changed);
     }
 
-    /// The source takes over what a target that has lost a member holds in the gap (I3).
+    /// Members failed: the source takes over what the target holds in the gap (I3), where a write
+    /// that failed may have changed what both share, and the target's parity does not follow before
+    /// it is tried again.
     pub(super) fn close_gap(&mut self) {
-        if (self.has_no_gap() || self.target_is_lost()) && self.window_job().is_none() {
+        if self.map.target.is_some() && self.window_job().is_none() {
             self.cursor.copied = self.cursor.durable;
             for job in 0..self.jobs.len() as u8 {
                 let super::Job { kind, state, .. } = *self.job(job);

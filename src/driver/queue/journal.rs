@@ -54,7 +54,7 @@ impl<'a> Record<'a> {
         }
         let header = JournalHeader {
             payload_crc: !self.crc,
-            ..journal.header(is_target, map.flush_members(), payload, room)
+            ..journal.header(is_target, map.record_members(is_target), payload, room)
         };
         self.writer.seal(&header, crc32c);
         Some(header)

@@ -109,7 +109,7 @@ impl World {
         if room.is_short {
             self.tell(Event::WantRoom);
         }
-        let mut header = journal.header(is_target, view.map.flush_members(), len, room);
+        let mut header = journal.header(is_target, view.map.record_members(is_target), len, room);
         header.payload_crc = crc_of_tags(&payload);
         let mut bytes = [0; JOURNAL_HEADER_SIZE];
         let entries = writes.iter().map(|t| JournalEntry {

@@ -475,7 +475,9 @@ impl World {
             }
             let view = self.requests[&id].view.clone();
             let is_write = matches!(self.requests[&id].kind, Kind::Write { .. });
-            if is_write && view.is_some_and(|view| !Rc::ptr_eq(&view, &self.view)) {
+            let request = &self.requests[&id];
+            let half_done = request.is_both && request.sets.front() == Some(&Which::Target);
+            if is_write && !half_done && view.is_some_and(|view| !Rc::ptr_eq(&view, &self.view)) {
                 // By now more of the parity may be known to be true.
                 self.leave(id);
                 return self.enter(id);
