@@ -1,7 +1,8 @@
-//! Members that fail, leave, come and are rebuilt, under load; a power cut in the middle of a rebuild; and what
+//! Members that fail, leave, come, give their place to another and are rebuilt, under load; a power cut in the middle of a rebuild; and what
 //! `member_action` refuses, with no byte changed on any disk.
 
 mod cut;
+mod exchange;
 mod life;
 mod mend;
 mod refused;
@@ -23,6 +24,7 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
     for (level, members) in [("raid5", 3), ("raid1", 2)] {
         life::check(&vm, level, members).with_context(|| format!("{level} of {members}"))?;
     }
+    exchange::check(&vm, "raid5", 3).context("a member that gives its place to another")?;
     refused::check(&vm)?;
     mend::check(&vm)?;
     let (vm, ledger) = cut::in_the_middle(ctx, vm, &disks)?;

@@ -2,7 +2,8 @@
 //! Which places a piece of a migration overwrites, and whether any of them still
 //! holds the only truth (DESIGN I2).
 
-use crate::geometry::{rem, Logical, MemberId, Offset, Physical, Range, Sectors, SlotId};
+use crate::geometry::{div, rem, Logical, MemberId, Offset, Physical, Range, Sectors, SlotId};
+use crate::layout::Layout;
 use crate::placement::Set;
 
 /// Calls `visit(x, slot, offset, len)` for every run that writing `range` to
@@ -62,26 +63,60 @@ fn holds(set: &Set, x: Logical, len: Sectors, member: MemberId, at: Physical) ->
     })
 }
 
-/// Whether the `len` sectors of the target from `offset` of `slot` on, which are to
-/// hold the volume from `x` on, hold it already, because the source has it in the
-/// very same place. Sectors behind the volume's end at `end` are padding, which has
-/// to be written.
+/// Whether `set` has at exactly this place the parity that a row of `target` has at `offset`
+/// of `slot`, of the same data, and it is known to be true.
+fn has_parity(
+    set: &Set,
+    end: Logical,
+    target: &Set,
+    (slot, offset): (SlotId, Offset),
+    (member, at, len): (MemberId, Physical, Sectors),
+) -> bool {
+    let rows = Layout {
+        slot_len: set.layout.slot_len,
+        ..target.layout
+    };
+    let start = Logical(div(offset.0, rows.chunk.0) * rows.stripe().0);
+    let row = Range::new(start, start + rows.stripe());
+    // Padding is to be zeroes, and the parity of that.
+    if rows != set.layout || row.end > end || row.end.0 > rows.capacity().0 || !set.is_synced(row) {
+        return false;
+    }
+    let place = set.place(slot, offset);
+    place.member == member && place.at == at && place.run >= len
+}
+
+/// Whether the `len` sectors of the target from `offset` of `slot` on, which are to hold the
+/// volume from `x` on, or parity where that is None, hold it already, because the source has it
+/// in the very same place. Sectors behind the volume's end at `end` are padding, which has to be
+/// written.
 pub fn is_in_place(
     source: &Set,
     end: Logical,
     target: &Set,
-    x: Logical,
+    x: Option<Logical>,
     (slot, offset): (SlotId, Offset),
     len: Sectors,
 ) -> bool {
-    if x + len > end {
+    if x.is_some_and(|x| x + len > end) {
         return false;
     }
     let mut done = Sectors::ZERO;
     while done < len {
         let place = target.place(slot, offset + done);
         let run = place.run.min(len - done);
-        if !holds(source, x + done, run, place.member, place.at) {
+        let (member, at) = (place.member, place.at);
+        let kept = match x {
+            Some(x) => holds(source, x + done, run, member, at),
+            None => has_parity(
+                source,
+                end,
+                target,
+                (slot, offset + done),
+                (member, at, run),
+            ),
+        };
+        if !kept {
             return false;
         }
         done = done + run;
@@ -90,7 +125,7 @@ pub fn is_in_place(
 }
 
 /// Whether writing `range` to `target` would overwrite what `source` still needs to
-/// hold `live`, other than data already in their place. The volume ends at `end`.
+/// hold `live`, other than what is already in its place. The volume ends at `end`.
 pub fn overwrites(source: &Set, live: Range, end: Logical, target: &Set, range: Range) -> bool {
     if live.is_empty() {
         return false;
@@ -105,8 +140,18 @@ pub fn overwrites(source: &Set, live: Range, end: Logical, target: &Set, range: 
             if let Some(at) = x.map(|x| x + done).filter(|at| *at < end) {
                 run = run.min(end - at);
             }
-            let kept = x.is_some_and(|x| holds(source, x + done, run, place.member, place.at));
-            if !kept && needs(source, live, place.member, place.at, run) {
+            let (member, at) = (place.member, place.at);
+            let kept = match x {
+                Some(x) => holds(source, x + done, run, member, at),
+                None => has_parity(
+                    source,
+                    end,
+                    target,
+                    (slot, offset + done),
+                    (member, at, run),
+                ),
+            };
+            if !kept && needs(source, live, member, at, run) {
                 hit = true;
             }
             done = done + run;

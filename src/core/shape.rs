@@ -16,7 +16,9 @@ mod target;
 pub use create::{adopt, create, Wish as CreateWish};
 pub use examine::{write_examine, write_volume};
 pub use head::{head_coming_home, heads_leaving, move_heads};
-pub use member::{change_for, check_change, is_placed, make_change, take_spares, Change};
+pub use member::{
+    change_for, check_change, is_at_work, is_placed, make_change, take_spares, Change,
+};
 pub use migration::{
     begin_migration, common_row, finish_migration, leavers, needs_stash, turn_migration, way_of,
     Wish as MigrationWish, MAX_ROW, PIECE,

@@ -37,7 +37,8 @@ pub fn check(vm: &Vm) -> Result<()> {
     line(&format!("add={}", all[0]), EBUSY, &[&all[0], VOLUME])?;
     line("add=/dev/vde", EEXIST, &["ext4", "force=1"])?;
     line("remove=1", EBUSY, &["in_sync", "fail=1"])?;
-    line("replace=1 with=/dev/vdd", EBUSY, &["in_sync", "fail=1"])?;
+    line("replace=1 with=/dev/vde", EEXIST, &["ext4", "force=1"])?;
+    line("replace=1 with=/dev/vdf", ENOSPC, &["/dev/vdf", "bytes"])?;
     line("fail=9", ENODEV, &["9"])?;
     line("remove=9", ENODEV, &["9"])?;
     ensure!(hashes(vm)? == before, "a line that was refused changed a disk");

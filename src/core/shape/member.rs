@@ -227,6 +227,13 @@ fn check_free(sb: &Superblock, id: MemberId) -> Result<(), Refusal> {
     ))
 }
 
+/// Whether a member works and holds what is its own: another takes its place by a migration that
+/// moves nothing else, and not by a rebuild.
+pub fn is_at_work(sb: &Superblock, id: MemberId) -> bool {
+    let is_whole = |row: &Member| row.is_used() && row.state == MemberState::InSync;
+    sb.members.get(usize::from(id.0)).is_some_and(is_whole) && is_placed(sb, id)
+}
+
 /// Whether any slot lies on it.
 pub fn is_placed(sb: &Superblock, id: MemberId) -> bool {
     let mut extents = sb.sets.iter().flat_map(|set| set.extents.iter());

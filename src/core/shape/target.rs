@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The set that a migration goes to: which members it keeps, which it takes in, and where its slots lie.
 //!
-//! Kept members stay in the order of the source's slots and added ones come behind them; each
-//! lies where it lay. So as much as can be is in its place already, and the rest moves one way.
+//! Kept members stay in the order of the source's slots, and each lies where it lay. Added ones
+//! take the places of those that leave, and further ones come behind. So as much as can be is in
+//! its place already, and the rest moves one way; a member that only gives its place to another
+//! moves nothing but its own.
 
 use super::{MigrationWish, NewMember};
 use crate::geometry::{Logical, MemberId, MemberMask, Sectors, SlotId, MAX_MEMBERS};
@@ -28,8 +30,16 @@ pub(super) fn make_target(
     from: usize,
     into: &mut Superblock,
 ) -> Result<Text<64>, Refusal> {
-    let mut disks = kept(wish, &into.sets[from], into)?;
-    for member in wish.added {
+    let seats = seats(wish, &into.sets[from], into)?;
+    let (mut disks, mut added) = (List::<MemberId, MAX_MEMBERS>::new(), wish.added.iter());
+    for seat in &seats {
+        if !wish.removed.has(*seat) {
+            disks.push(*seat);
+        } else if let Some(member) = added.next() {
+            disks.push(take_in(into, member)?);
+        }
+    }
+    for member in added {
         disks.push(take_in(into, member)?);
     }
     let (mut least, mut all) = (None, Sectors::ZERO);
@@ -90,8 +100,8 @@ pub(super) fn make_target(
     Ok(smallest)
 }
 
-/// Members of the source that stay, in the order of its slots.
-fn kept(
+/// Members of the source in the order of its slots, those that leave too.
+fn seats(
     wish: &MigrationWish<'_>,
     source: &Set,
     sb: &Superblock,
@@ -106,15 +116,15 @@ fn kept(
             ));
         }
     }
-    let (mut kept, mut seen) = (List::new(), wish.removed);
+    let (mut seats, mut seen) = (List::new(), MemberMask::EMPTY);
     for extent in &source.extents {
         if seen.has(extent.member) {
             continue;
         }
         seen.insert(extent.member);
-        kept.push(extent.member);
+        seats.push(extent.member);
         let row = &sb.members[usize::from(extent.member.0)];
-        if row.state == MemberState::Rebuilding {
+        if row.state == MemberState::Rebuilding && !wish.removed.has(extent.member) {
             return Err(refusal!(
                 EBUSY,
                 "member {} is being rebuilt; let it be in_sync before migrating",
@@ -122,7 +132,7 @@ fn kept(
             ));
         }
     }
-    Ok(kept)
+    Ok(seats)
 }
 
 /// Puts a new member in the first row that nobody has.

@@ -3,7 +3,7 @@
 
 use restripe_core::footprint::{for_each_write, is_in_place};
 use restripe_core::geometry::{
-    div_up, Logical, MemberId, MemberMask, Range, Sectors, SlotId, MAX_SLOTS,
+    div_up, Logical, MemberId, MemberMask, Offset, Range, Sectors, SlotId, MAX_SLOTS,
 };
 use restripe_core::ondisk::{StashHeader, Uuid, STASH_HEADER_SIZE};
 use restripe_core::placement::{Place, Set};
@@ -247,7 +247,7 @@ impl Chore {
                     let (from, at) = (x + done, (slot, offset + done));
                     let place = target.place(at.0, at.1);
                     let (id, run) = (place.member, data.run(from, place.run.min(len - done)));
-                    let kept = is_in_place(&map.source, end, target, from, at, run);
+                    let kept = is_in_place(&map.source, end, target, Some(from), at, run);
                     if !kept && map.alive.has(id) {
                         match Chore::device(devices, id) {
                             Some(member) => {
@@ -274,8 +274,8 @@ impl Chore {
         // CAST: There are at most 16 slots.
         let data_lanes = layout.data_slots() as u16;
         let first = layout.row(range.start);
-        let in_place = |x: Logical, slot: SlotId| {
-            let (at, end) = ((slot, layout.row_offset(x)), Logical(map.size.0));
+        let end = Logical(map.size.0);
+        let in_place = |x: Option<Logical>, at: (SlotId, Offset)| {
             is_in_place(&map.source, end, target, x, at, chunk)
         };
         let rows = first..layout.row(range.start) + div_up(range.len().0, stripe.0);

@@ -244,9 +244,8 @@ impl World {
             while start < range.end {
                 let row = target.layout.row(start);
                 let chunk = target.layout.chunk;
-                let plan = plan_row(&target, alive, row, |x, slot| {
-                    let offset = target.layout.row_offset(x);
-                    is_in_place(&source, end, &target, x, (slot, offset), chunk)
+                let plan = plan_row(&target, alive, row, |x, at| {
+                    is_in_place(&source, end, &target, x, at, chunk)
                 });
                 // Lanes are the row's data; what lies behind the volume's end is zero.
                 let mut scratch = vec![0; plan.scratch().0 as usize];
@@ -267,8 +266,14 @@ impl World {
                 while done < len {
                     let place = target.place(slot, offset + done);
                     let run = place.run.min(len - done);
-                    let kept =
-                        is_in_place(&source, end, &target, x + done, (slot, offset + done), run);
+                    let kept = is_in_place(
+                        &source,
+                        end,
+                        &target,
+                        Some(x + done),
+                        (slot, offset + done),
+                        run,
+                    );
                     if !kept && alive.has(place.member) {
                         let from = (x + done - range.start).0 as usize;
                         let tags = data[from..from + run.0 as usize].to_vec();

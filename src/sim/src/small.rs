@@ -123,6 +123,33 @@ pub fn heads() -> Vec<Scenario> {
     all
 }
 
+/// One member after the other gives its place to a disk that comes in, and nothing else moves.
+pub fn exchanges() -> Vec<Scenario> {
+    let shapes = [
+        (Level::Linear, 1),
+        (Level::Raid0, 2),
+        (Level::Raid1, 2),
+        (Level::Raid10 { copies: 2 }, 3),
+        (Level::Raid5, 3),
+        (Level::Raid6, 4),
+    ];
+    let (size, mut all) = (61, Vec::new());
+    for (level, members) in shapes {
+        for old in [0, members - 1] {
+            let mut order: Vec<u8> = (0..members).collect();
+            let source = SetSpec::new(level, 8, &order, 0, size, 1);
+            order[usize::from(old)] = members;
+            let target = SetSpec::new(level, 8, &order, 0, size, 1);
+            let exchange = Scenario::new(members + 1, size, source, Some(target), 8);
+            if old == 0 && level != Level::Linear {
+                all.push(exchange.clone().adopting(0));
+            }
+            all.push(exchange);
+        }
+    }
+    all
+}
+
 /// Volumes that stay as they are.
 pub fn at_rest() -> Vec<Scenario> {
     let mut all = Vec::new();

@@ -166,6 +166,20 @@ fn members_fail() {
     try_all("faults", &all, effort, 20, 10_000);
 }
 
+/// A member gives its place to another while it serves, turns round, and either of them dies.
+#[test]
+fn members_are_exchanged() {
+    try_all("exchange", &small::exchanges(), EVERY_STEP, 2, 50_000);
+    let effort = Effort {
+        states: 8,
+        every: 8,
+        aborts: true,
+        faults: true,
+        ..EVERY_STEP
+    };
+    try_all("exchange, faults", &small::exchanges(), effort, 20, 10_000);
+}
+
 /// Members that can't be read in places: what they held there is written anew, and they stay.
 #[test]
 fn what_can_not_be_read_is_mended() {

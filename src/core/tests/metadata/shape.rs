@@ -423,6 +423,36 @@ fn migrations_that_cannot_be_are_refused() {
     );
 }
 
+/// Who comes in takes the place of who leaves, and all the others stay where they are.
+#[test]
+fn a_member_gives_its_place_to_another() {
+    for (level, members) in [(Level::Raid1, 2), (Level::Raid5, 3), (Level::Raid6, 5)] {
+        for old in (0..members).map(MemberId) {
+            let now = created(level, members, true);
+            let new = [blank(5, mib(80))];
+            let wish = MigrationWish {
+                chunk: None,
+                removed: MemberMask::of(old),
+                ..wish(level, &new)
+            };
+            let sb = migrate(&now, &wish).expect("it can be");
+            let (source, target) = (&sb.sets[0], &sb.sets[1]);
+            assert_eq!(source.layout, target.layout);
+            for (before, after) in source.extents.iter().zip(&target.extents) {
+                if before.member == old {
+                    assert_eq!(after.member, MemberId(members));
+                    assert_eq!((after.slot, after.len), (before.slot, before.len));
+                } else {
+                    assert_eq!(before, after);
+                }
+            }
+            let rows = sb.volume_sectors.round_down(target.layout.stripe());
+            assert!(!shape::needs_stash(source, target, rows));
+            assert_eq!(shape::leavers(&sb), MemberMask::of(old));
+        }
+    }
+}
+
 #[test]
 fn one_disk_to_raid_needs_no_stash_at_any_width() {
     for level in [Level::Raid0, Level::Raid1, Level::Raid5] {

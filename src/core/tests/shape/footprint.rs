@@ -49,7 +49,7 @@ fn growing_frees_what_it_uses() {
         &one,
         end,
         &three,
-        Logical(0),
+        Some(Logical(0)),
         (SlotId(0), Offset(0)),
         Sectors(8)
     ));
@@ -57,7 +57,7 @@ fn growing_frees_what_it_uses() {
         &one,
         end,
         &three,
-        Logical(8),
+        Some(Logical(8)),
         (SlotId(1), Offset(0)),
         Sectors(8)
     ));
@@ -94,7 +94,7 @@ fn padding_is_never_in_its_place() {
         &one,
         Logical(8),
         &two,
-        Logical(0),
+        Some(Logical(0)),
         at,
         Sectors(8)
     ));
@@ -102,7 +102,7 @@ fn padding_is_never_in_its_place() {
         &one,
         Logical(7),
         &two,
-        Logical(0),
+        Some(Logical(0)),
         at,
         Sectors(8)
     ));
@@ -125,7 +125,7 @@ fn a_stale_leg_is_not_in_its_place() {
         &mirror,
         Logical(96),
         &linear,
-        Logical(0),
+        Some(Logical(0)),
         at,
         Sectors(8)
     ));
@@ -134,32 +134,67 @@ fn a_stale_leg_is_not_in_its_place() {
         &mirror,
         Logical(96),
         &linear,
-        Logical(0),
+        Some(Logical(0)),
         at,
         Sectors(8)
     ));
 }
 
+/// A member gives its place to another: the parity of the others stays, where it is known to be
+/// true of what the row holds.
+#[test]
+fn parity_stays_in_its_place() {
+    let mut old = set(layout(Level::Raid5, 8, 3, 48), &[0, 1, 2], 0);
+    let new = set(layout(Level::Raid5, 8, 3, 56), &[0, 3, 2], 0);
+    let (end, all) = (Logical(96), range(0, 96));
+    let free =
+        |old: &Set, end, row: u64| !overwrites(old, all, end, &new, range(row * 16, row * 16 + 16));
+    // Left-symmetric: the parity of rows 0, 1, 2 lies on slots 2, 1, 0.
+    let kept = |old: &Set, end, row: u64, slot| {
+        let at = (SlotId(slot), Offset(row * 8));
+        is_in_place(old, end, &new, None, at, Sectors(8))
+    };
+    assert!(kept(&old, end, 0, 2) && kept(&old, end, 2, 0));
+    assert!(!kept(&old, end, 1, 1), "the new disk holds nothing yet");
+    assert!((0..6).all(|row| free(&old, end, row)));
+    // The padding of the last row is to be zeroed.
+    assert!(!kept(&old, Logical(95), 5, 0) && !free(&old, Logical(95), 5));
+    // Nobody knows whether it is true.
+    old.resync = Logical(32);
+    assert!(!kept(&old, end, 2, 0) && !free(&old, end, 2));
+    assert!(kept(&old, end, 0, 2));
+    // Of other rows it is something else.
+    let wide = set(layout(Level::Raid5, 16, 3, 48), &[0, 1, 2], 0);
+    assert!(!kept(&wide, end, 0, 2));
+}
+
 type Place = (u8, u64);
 
+#[derive(PartialEq)]
+enum Content {
+    Data(u64),
+    /// Of all rows there is this one.
+    Parity(SlotId, Offset),
+}
+
 /// Every place that a set needs to read `live` with its redundancy.
-fn needed(of: &Set, live: Range) -> HashMap<Place, Option<u64>> {
+fn needed(of: &Set, live: Range) -> HashMap<Place, Content> {
     let mut places = HashMap::new();
     let layout = &of.layout;
-    let mut put = |slot: SlotId, offset: Offset, x: Option<u64>| {
+    let mut put = |slot: SlotId, offset: Offset, content| {
         let place = of.place(slot, offset);
-        places.insert((place.member.0, place.at.0), x);
+        places.insert((place.member.0, place.at.0), content);
     };
     let rows = live.start.round_down(layout.stripe()).0..live.end.round_up(layout.stripe()).0;
     for x in rows.map(Logical) {
         for step in 0..layout.copies() {
             let copy = layout.copy(x, step);
-            put(copy.slot, copy.offset, Some(x.0));
+            put(copy.slot, copy.offset, Content::Data(x.0));
         }
     }
     for offset in layout.row_offset(live.start).0..layout.used_below(live.end).0 {
         for slot in layout.parity_slots(offset / layout.chunk.0) {
-            put(slot, Offset(offset), None);
+            put(slot, Offset(offset), Content::Parity(slot, Offset(offset)));
         }
     }
     places
@@ -202,7 +237,13 @@ proptest! {
                 let x = x.map(|x| x.0 + i);
                 let held = needed.get(&(place.member.0, place.at.0));
                 // Its own content in its own place may be written, or left.
-                let own = x.is_some_and(|x| x < end && held == Some(&Some(x)));
+                let own = match x {
+                    Some(x) => x < end && held == Some(&Content::Data(x)),
+                    None => {
+                        let here = Content::Parity(slot, offset + Sectors(i));
+                        source.layout == target.layout && piece.end.0 - start == row && held == Some(&here)
+                    }
+                };
                 hit |= held.is_some() && !own;
             }
         });

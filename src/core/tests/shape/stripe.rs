@@ -305,7 +305,7 @@ proptest! {
         let range = Range::new(Logical(row * stripe.0), Logical((row + 1) * stripe.0));
         prop_assert!(disks.read(&of, whole(&of), range) == content);
         prop_assert!(is_true(&mut disks, &of));
-        let kept = plan_row(&of, whole(&of), row, |_, slot| slot == of.layout.data_slot(row, 0));
+        let kept = plan_row(&of, whole(&of), row, |_, (slot, _)| slot == of.layout.data_slot(row, 0));
         prop_assert_eq!(kept.writes.len() + 1, plan.writes.len());
     }
 }

@@ -8,11 +8,11 @@ use restripe_core::{
     geometry::MemberId,
     ondisk::{member_geometry, MemberState, Superblock},
     recover::Devices,
-    shape::{change_for, check_change, Change, NewMember},
+    shape::{change_for, check_change, is_at_work, Change, NewMember},
     text::Refusal,
 };
 
-use super::{progress, scan, Node};
+use super::{migrate, progress, scan, Node};
 use crate::control::{
     device::Device,
     disks::{new_superblock, prepare, Superblocks},
@@ -31,7 +31,13 @@ pub(super) fn store(node: &Node, line: &[u8]) -> Result {
                 member,
                 with,
                 force,
-            } => come(node, with, force, Some(member)),
+            } => {
+                if node.volume.superblock(|sb| is_at_work(sb, member)) {
+                    migrate::exchange(node, line, (member, with), force)
+                } else {
+                    come(node, with, force, Some(member))
+                }
+            }
             MemberAction::Fail(member) => node.volume.fail_member(member),
             MemberAction::Remove(id) => node.volume.change_members(&Change::Remove { id }, None),
         }

@@ -10,8 +10,8 @@ use kernel::{
     sync::{Arc, Mutex},
 };
 use restripe_core::{
-    command,
-    geometry::Logical,
+    command::{self, Paths},
+    geometry::{Logical, MemberId, MemberMask},
     ondisk::Superblock,
     refusal,
     shape::{begin_migration, write_plan, MigrationWish, NewMember},
@@ -65,34 +65,65 @@ pub(super) fn show_plan(node: &Node, page: &mut Page<'_>) -> Result {
 
 pub(super) fn store(node: &Node, text: &[u8]) -> Result {
     node.answer(text, || {
-        // One at a time, and none waits: what the other one decides is news to this one.
-        let Some(mut plan) = node.next.plan.try_lock() else {
-            return Err(refusal!(
-                EBUSY,
-                "another line is being written to migrate; try again"
-            ));
-        };
-        plan.clear();
-        match migrate(node, text) {
-            Ok(text) => {
-                *plan = text;
-                Ok(())
-            }
-            Err(refusal) => {
-                let mut text = Growing(KVec::new());
-                // The sentence is in `last_error` too.
-                let _ = writeln!(text, "refused: {}", refusal.sentence);
-                *plan = text.0;
-                Err(refusal)
-            }
-        }
+        in_plan(node, || migrate(node, text, &command::migrate(text)?))
     })
+}
+
+/// A member that works gives its place to another: to the same layout, with that one in its slot.
+pub(super) fn exchange(
+    node: &Node,
+    line: &[u8],
+    (old, with): (MemberId, &str),
+    force: bool,
+) -> Result<(), Refusal> {
+    let level = node
+        .volume
+        .superblock(|sb| sb.sets[usize::from(sb.present_set())].layout.level);
+    let mut add = Paths::new();
+    add.push(with);
+    let command = command::Migrate {
+        level,
+        chunk: None,
+        add,
+        remove: MemberMask::of(old),
+        dry_run: false,
+        scan: false,
+        force,
+    };
+    in_plan(node, || migrate(node, line, &command))
+}
+
+/// Puts in `plan` what comes of it.
+fn in_plan(
+    node: &Node,
+    plan_it: impl FnOnce() -> Result<KVec<u8>, Refusal>,
+) -> Result<(), Refusal> {
+    // One at a time, and none waits: what the other one decides is news to this one.
+    let Some(mut plan) = node.next.plan.try_lock() else {
+        return Err(refusal!(
+            EBUSY,
+            "another line is being written to migrate; try again"
+        ));
+    };
+    plan.clear();
+    match plan_it() {
+        Ok(text) => {
+            *plan = text;
+            Ok(())
+        }
+        Err(refusal) => {
+            let mut text = Growing(KVec::new());
+            // The sentence is in `last_error` too.
+            let _ = writeln!(text, "refused: {}", refusal.sentence);
+            *plan = text.0;
+            Err(refusal)
+        }
+    }
 }
 
 /// Checks everything, then begins, unless only the plan is wanted, or all members are to be read
 /// first. Returns what `plan` is to say.
-fn migrate(node: &Node, line: &[u8]) -> Result<KVec<u8>, Refusal> {
-    let command = command::migrate(line)?;
+fn migrate(node: &Node, line: &[u8], command: &command::Migrate<'_>) -> Result<KVec<u8>, Refusal> {
     progress::writable(node)?;
     scan::refuse_beside(node)?;
     let access = if command.dry_run {
@@ -101,7 +132,7 @@ fn migrate(node: &Node, line: &[u8]) -> Result<KVec<u8>, Refusal> {
         Access::ReadWrite
     };
     let devices = Device::open_all(&node.shared.registry, &command.add, access)?;
-    let planned = Planned::new(&node.next, &command, &devices)?;
+    let planned = Planned::new(&node.next, command, &devices)?;
     if command.scan {
         scan::start(node, line, &devices, &planned)?;
     } else if !command.dry_run {
