@@ -61,8 +61,8 @@ pub struct Case {
 
 use Step::{Assemble, Class, Done, InSync, Rest, Says, Shell, Volume};
 
-/// So small that a VM reads all of it in a second or two.
-const SMALL: u64 = 20 * MIB;
+/// So small that a VM reads all of it in a second, and that flushes can be counted.
+const SMALL: u64 = 12 * MIB;
 
 const COMMON: Case = Case {
     name: "",
@@ -79,7 +79,7 @@ const COMMON: Case = Case {
     must_keep: true,
 };
 
-const ADOPT: Step = Class("adopt", "dev=/dev/vda size=17825792 name=restripe0");
+const ADOPT: Step = Class("adopt", "dev=/dev/vda size=9437184 name=restripe0");
 const RAID5: Step = Class(
     "create",
     "level=raid5 chunk=65536 members=/dev/vda,/dev/vdb,/dev/vdc name=restripe0",
@@ -96,14 +96,11 @@ const RAID10: Step = Class(
     "create",
     "level=raid10 chunk=65536 members=/dev/vda,/dev/vdb,/dev/vdc,/dev/vdd name=restripe0",
 );
-/// Not synced and at once short of its last member.
-const SHORT: &[Step] = &[
-    Class(
-        "create",
-        "level=raid5 chunk=65536 members=/dev/vda,/dev/vdb,/dev/vdc assume_clean=1 name=restripe0",
-    ),
-    Volume("member_action", "fail=2"),
-];
+const RAID5_UNSYNCED: Step = Class(
+    "create",
+    "level=raid5 chunk=65536 members=/dev/vda,/dev/vdb,/dev/vdc assume_clean=1 name=restripe0",
+);
+const LAST_FAILS: Step = Volume("member_action", "fail=2");
 
 // Before a migration's first commit new disks are blank, and behind its end those that left are.
 const TWO_OR_ONE: Step = Assemble(&[
@@ -167,7 +164,7 @@ pub const ALL: &[Case] = &[
         begin: &[
             Volume("sync_speed_max", "2048"),
             Volume("migrate", "level=raid5 add=/dev/vdb,/dev/vdc"),
-            Done(11600),
+            Done(6100),
             Volume("migrate_state", "abort"),
         ],
         assemble: &[THREE_OR_ONE],
@@ -176,9 +173,9 @@ pub const ALL: &[Case] = &[
     // Every window through the stash.
     Case {
         name: "raid5-chunk",
-        make: &[RAID5, Rest],
+        make: &[RAID5, Rest, Volume("size", "8388608")],
         begin: &[
-            Volume("sync_speed_max", "4096"),
+            Volume("sync_speed_max", "2048"),
             Volume("migrate", "level=raid5 chunk=16384"),
         ],
         assemble: &[THREE],
@@ -188,9 +185,9 @@ pub const ALL: &[Case] = &[
     Case {
         name: "raid10-raid6",
         disks: 4,
-        make: &[RAID10, Rest],
+        make: &[RAID10, Rest, Volume("size", "8388608")],
         begin: &[
-            Volume("sync_speed_max", "4096"),
+            Volume("sync_speed_max", "2048"),
             Volume("migrate", "level=raid6"),
         ],
         assemble: &[FOUR],
@@ -200,7 +197,7 @@ pub const ALL: &[Case] = &[
     Case {
         name: "raid5-shrink",
         disks: 4,
-        make: &[RAID5_OF_4, Rest, Volume("size", "16777216")],
+        make: &[RAID5_OF_4, Rest, Volume("size", "8388608")],
         begin: &[
             Volume("sync_speed_max", "2048"),
             Volume("migrate", "level=raid5 remove=3"),
@@ -211,7 +208,7 @@ pub const ALL: &[Case] = &[
     // Down to a disk by itself; the others leave.
     Case {
         name: "raid5-linear",
-        make: &[RAID5, Rest, Volume("size", "16777216")],
+        make: &[RAID5, Rest, Volume("size", "8388608")],
         begin: &[
             Volume("sync_speed_max", "2048"),
             Volume("migrate", "level=linear remove=1,2"),
@@ -223,9 +220,9 @@ pub const ALL: &[Case] = &[
     Case {
         name: "raid5-chunk-degraded",
         failed: 1,
-        make: SHORT,
+        make: &[RAID5_UNSYNCED, LAST_FAILS, Volume("size", "8388608")],
         begin: &[
-            Volume("sync_speed_max", "4096"),
+            Volume("sync_speed_max", "2048"),
             Volume("migrate", "level=raid5 chunk=16384"),
         ],
         assemble: &[SHORT_OF_ONE],
@@ -289,7 +286,7 @@ pub const ALL: &[Case] = &[
     Case {
         name: "raid5-degraded",
         failed: 1,
-        make: SHORT,
+        make: &[RAID5_UNSYNCED, LAST_FAILS],
         until: Until::Acks(1500),
         assemble: &[SHORT_OF_ONE],
         rest: &[],
