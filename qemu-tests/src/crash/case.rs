@@ -118,6 +118,11 @@ const FOUR_OR_THREE: Step = Assemble(&[
     "members=/dev/vda,/dev/vdb,/dev/vdc name=restripe0",
 ]);
 const SHORT_OF_ONE: Step = Assemble(&["members=/dev/vda,/dev/vdb degraded=1 name=restripe0"]);
+const EXCHANGED_OR_NOT: Step = Assemble(&[
+    "members=/dev/vda,/dev/vdb,/dev/vdc,/dev/vdd name=restripe0",
+    "members=/dev/vda,/dev/vdc,/dev/vdd name=restripe0",
+    "members=/dev/vda,/dev/vdb,/dev/vdc name=restripe0",
+]);
 // The one that came in is not there yet, or the one that failed is none any more.
 const REPLACED_OR_NOT: Step = Assemble(&[
     "members=/dev/vda,/dev/vdc,/dev/vdd degraded=1 name=restripe0",
@@ -227,6 +232,18 @@ pub const ALL: &[Case] = &[
         ],
         assemble: &[SHORT_OF_ONE],
         rest: &[Volume("sync_speed_max", "0"), Rest],
+        ..COMMON
+    },
+    // A member that works gives its place to another.
+    Case {
+        name: "raid5-exchange",
+        disks: 4,
+        make: &[RAID5, Rest],
+        begin: &[
+            Volume("sync_speed_max", "2048"),
+            Volume("member_action", "replace=1 with=/dev/vdd"),
+        ],
+        assemble: &[EXCHANGED_OR_NOT],
         ..COMMON
     },
     // A member fails and another takes its place.
