@@ -221,6 +221,9 @@ pub struct Member {
     pub left_epoch: u64,
     /// Its data begin at sector 0, because they were there before restripe.
     pub adopted: bool,
+    /// It is being adopted with a witness and perhaps holds no superblock yet: then it is known
+    /// by its size, its serial, and this CRC-32C of its first 128 KiB.
+    pub unmarked: Option<u32>,
     pub regions: List<Region, MAX_REGIONS>,
 }
 
@@ -454,6 +457,17 @@ impl Superblock {
                     .iter()
                     .any(|e| e.member == member && e.start == head.start)
             })
+    }
+
+    /// Members that perhaps hold no superblock yet.
+    pub fn unmarked(&self) -> MemberMask {
+        let mut mask = MemberMask::EMPTY;
+        for (id, member) in self.rows() {
+            if member.unmarked.is_some() {
+                mask.insert(id);
+            }
+        }
+        mask
     }
 
     /// Puts the map in step with the cursor: one range, or two that it parts.

@@ -14,7 +14,7 @@ pub use note::Note;
 
 use crate::geometry::{MemberId, MemberMask, Sectors, MAX_MEMBERS};
 use crate::list::List;
-use crate::ondisk::{DecodeError, Name, Superblock, Uuid};
+use crate::ondisk::{DecodeError, Name, Serial, Superblock, Uuid};
 use crate::text::Refusal;
 
 /// Most devices that can be listed.
@@ -24,6 +24,12 @@ pub const MAX_DEVICES: usize = MAX_MEMBERS;
 pub trait Devices {
     /// Size of the device.
     fn sectors(&self, device: usize) -> Sectors;
+
+    /// Serial of the device.
+    fn serial(&self, device: usize) -> Serial;
+
+    /// CRC-32C of the device's first 128 KiB, where they can be read.
+    fn head_crc(&mut self, device: usize) -> Option<u32>;
 
     /// Reads the superblock in slot 0 or 1 of the device into `into` and decodes it.
     ///

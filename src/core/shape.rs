@@ -12,6 +12,7 @@ mod plan;
 mod reach;
 mod resize;
 mod target;
+mod witness;
 
 pub use create::{adopt, create, Wish as CreateWish};
 pub use examine::{write_examine, write_volume};
@@ -26,6 +27,7 @@ pub use migration::{
 pub use plan::write_plan;
 pub use reach::{reach, Reach};
 pub use resize::resize;
+pub use witness::{adopt_full, settle, with_witness, Tail};
 
 use crate::geometry::{MemberId, Sectors, SlotId};
 use crate::layout::Layout;

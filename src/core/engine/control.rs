@@ -99,6 +99,8 @@ pub(super) struct Control {
     flushed_to: Logical,
     /// Resynced when the last flush began.
     pub(super) flushed_scrub: Logical,
+    /// What is to begin is no migration, but a disk adopted with a witness as the member it is.
+    settling: bool,
     /// Members whose signatures stand, as far as is known.
     signed: MemberMask,
 }
@@ -446,6 +448,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         let new = match self.control.step {
             Step::Start => live & !self.map.source.members(),
             Step::Members => live & core::mem::take(&mut self.coming),
+            // What lies where a full disk's superblocks go is durable elsewhere, but only others say so.
+            Step::Epoch if !self.sb.unmarked().is_empty() => live & !self.sb.unmarked(),
             _ => MemberMask::EMPTY,
         };
         if new.is_empty() {
@@ -568,6 +572,10 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             panic!("a commit that nobody asked for");
         };
         if !failed.is_empty() {
+            if self.control.settling && self.control.step == Step::Start {
+                // The superblocks of the epoch are durable: the next assembly goes on.
+                return self.fail();
+            }
             if self.control.step == Step::Start && self.map.target.is_none() {
                 return self.take_back_start(failed);
             }
@@ -593,6 +601,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     fn cancel_start(&mut self) {
         if core::mem::take(&mut self.control.starting) {
             self.control.turning = false;
+            if self.control.settling {
+                return self.fail();
+            }
             self.turn_away();
             self.blocked = Some(Text::from(
                 "the migration did not begin, because a member failed; replace it or leave it out, and write migrate again",
@@ -674,9 +685,20 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                     self.lock(job, range);
                 }
                 self.emit(Intent::Publish);
-                self.emit(Intent::Ready);
+                if self.sb.unmarked().is_empty() {
+                    self.emit(Intent::Ready);
+                } else {
+                    // All members hold superblocks now: the volume is used when that is durable too.
+                    self.before.copy_from(&self.sb);
+                    shape::settle(&mut self.before);
+                    self.control.starting = true;
+                    self.control.settling = true;
+                }
             }
             Step::Start => {
+                if core::mem::take(&mut self.control.settling) {
+                    self.emit(Intent::Ready);
+                }
                 // What the volume could do without, it perhaps can't do without any more.
                 let faults = core::mem::take(&mut self.control.faults);
                 self.note_faults(faults);

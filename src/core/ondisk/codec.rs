@@ -7,8 +7,9 @@ use zerocopy::{FromBytes, FromZeros};
 
 use super::format::{
     algorithm_code, level_code, level_from_codes, Block, DiskMember, DiskSet, CRC_FROM, FLAG_CLEAN,
-    FLAG_JOURNALED, FLAG_MARKED, INCOMPAT_KNOWN, MAGIC, MEMBER_ADOPTED, MIGRATION_ABORTING,
-    MIGRATION_DESCENDING, MIGRATION_HAS_MAX, MIGRATION_PAUSED, MIGRATION_RUNS, VERSION,
+    FLAG_JOURNALED, FLAG_MARKED, INCOMPAT_KNOWN, MAGIC, MEMBER_ADOPTED, MEMBER_UNMARKED,
+    MIGRATION_ABORTING, MIGRATION_DESCENDING, MIGRATION_HAS_MAX, MIGRATION_PAUSED, MIGRATION_RUNS,
+    VERSION,
 };
 use super::{
     check, JournalMode, JournalState, MapRange, Member, MemberState, Migration, Region, RegionKind,
@@ -178,6 +179,10 @@ fn fill_member(member: &Member, disk: &mut DiskMember) {
     disk.left_epoch.set(member.left_epoch);
     disk.state = state_code(member.state);
     disk.flags = if member.adopted { MEMBER_ADOPTED } else { 0 };
+    if let Some(crc) = member.unmarked {
+        disk.flags |= MEMBER_UNMARKED;
+        disk.head_crc.set(crc);
+    }
     disk.region_count = member.regions.len() as u8;
     for (region, disk) in member.regions.iter().zip(&mut disk.regions) {
         disk.kind.set(region.kind.code());
@@ -359,7 +364,7 @@ fn take_set(disk: &DiskSet, set: &mut Set) -> Result<(), &'static str> {
 
 #[inline(never)]
 fn take_member(disk: &DiskMember, member: &mut Member) -> Result<(), &'static str> {
-    if disk.flags & !MEMBER_ADOPTED != 0 {
+    if disk.flags & !(MEMBER_ADOPTED | MEMBER_UNMARKED) != 0 {
         return Err("a flag of a member is set that has no meaning");
     }
     member.uuid = Uuid(disk.uuid);
@@ -369,6 +374,8 @@ fn take_member(disk: &DiskMember, member: &mut Member) -> Result<(), &'static st
     member.recovery = Logical(disk.recovery.get());
     member.left_epoch = disk.left_epoch.get();
     member.adopted = disk.flags & MEMBER_ADOPTED != 0;
+    let unmarked = disk.flags & MEMBER_UNMARKED != 0;
+    member.unmarked = unmarked.then_some(disk.head_crc.get());
     for disk in rows(&disk.regions, disk.region_count)? {
         member.regions.push(Region {
             kind: RegionKind::from_code(disk.kind.get()),

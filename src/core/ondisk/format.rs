@@ -70,6 +70,8 @@ pub(super) const MIGRATION_ABORTING: u32 = 8;
 pub(super) const MIGRATION_HAS_MAX: u32 = 16;
 
 pub(super) const MEMBER_ADOPTED: u8 = 1;
+/// It is being adopted, and perhaps holds no superblock yet.
+pub(super) const MEMBER_UNMARKED: u8 = 2;
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -153,7 +155,9 @@ pub(super) struct DiskMember {
     pub(super) region_count: u8,
     unused: [u8; 5],
     pub(super) regions: [DiskRegion; 8],
-    unused_end: [u8; 40],
+    /// CRC-32C of its first 128 KiB, where it is unmarked.
+    pub(super) head_crc: U32,
+    unused_end: [u8; 36],
 }
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]

@@ -16,6 +16,8 @@ pub(super) struct Find {
     pub(super) newest: Option<(Digest, u8)>,
     /// Slots that hold a damaged superblock, one bit each.
     pub(super) damaged: u8,
+    /// What is wrong with one of those.
+    pub(super) damage: Option<DecodeError>,
 }
 
 pub(super) type Finds = List<Find, MAX_DEVICES>;
@@ -44,13 +46,16 @@ pub(super) fn find(
     }
     let mut volume = options.uuid;
     for (device, name) in names.iter().enumerate() {
-        let find = look(devices, names, device, &mut volume, scratch, options)?;
+        let find = look(devices, names, device, &mut volume, scratch)?;
         if let Some((digest, _)) = &find.newest {
             refuse_twins(names, finds, digest, name)?;
         }
         finds.push(find);
     }
     if finds.iter().all(|find| find.newest.is_none()) {
+        if let Some(find) = finds.iter().find(|find| find.damaged == 0) {
+            return Err(holds_none(names[usize::from(find.device)]));
+        }
         return Err(refusal!(
             EUCLEAN,
             "no listed device has a superblock that is whole; restore one from a copy of its last 256 KiB"
@@ -66,7 +71,6 @@ fn look(
     device: usize,
     volume: &mut Option<Uuid>,
     scratch: &mut Superblock,
-    options: &AssembleOptions,
 ) -> Result<Find, Refusal> {
     let name = names[device];
     let mut find = Find {
@@ -112,23 +116,12 @@ fn look(
             "the superblock of {name} can't be used: {error}"
         ));
     }
-    if find.damaged == 0 {
-        return Err(refusal!(
-            EINVAL,
-            "{name} holds no restripe superblock; leave it out"
-        ));
-    }
-    if !options.degraded && names.len() > 1 {
-        let error = errors
-            .iter()
-            .find(|error| is_damage(**error))
-            .unwrap_or(&errors[0]);
-        return Err(refusal!(
-            EUCLEAN,
-            "{name} has no superblock that is whole: {error}; say degraded=1 to go on without it"
-        ));
-    }
+    find.damage = errors.into_iter().find(|error| is_damage(*error));
     Ok(find)
+}
+
+pub(super) fn holds_none(name: &str) -> Refusal {
+    refusal!(EINVAL, "{name} holds no restripe superblock; leave it out")
 }
 
 fn is_damage(error: DecodeError) -> bool {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the found superblocks mean together.
 
-use super::find::{Find, Finds};
+use super::find::{holds_none, Find, Finds};
 use super::{AssembleOptions, Assembly, Devices, Note};
 use crate::geometry::{Logical, MemberId, MemberMask, MAX_MEMBERS};
 use crate::list::List;
@@ -46,7 +46,14 @@ pub(super) fn judge(
     }
     refuse_features(names, options, &truth, sb)?;
     for find in finds {
-        seat(devices, names, &truth, find, sb, &mut assembly)?;
+        seat(
+            devices,
+            names,
+            (options, finds),
+            (&truth, find),
+            sb,
+            &mut assembly,
+        )?;
     }
     refuse_missing(options, sb, &mut assembly)?;
     refuse_write_hole(options, sb, &mut assembly)?;
@@ -134,17 +141,16 @@ fn refuse_features(
 
 /// Gives a device the place that the truth has for it, if any.
 fn seat(
-    devices: &dyn Devices,
+    devices: &mut dyn Devices,
     names: &[&str],
-    truth: &Find,
-    find: &Find,
+    (options, finds): (&AssembleOptions, &Finds),
+    (truth, find): (&Find, &Find),
     sb: &Superblock,
     assembly: &mut Assembly,
 ) -> Result<(), Refusal> {
     let (device, name) = (find.device, names[usize::from(find.device)]);
     let Some((digest, slot)) = find.newest else {
-        let _ = assembly.notes.try_push(Note::Damaged { device });
-        return Ok(());
+        return seat_unmarked(devices, name, (finds, find), options, sb, assembly);
     };
     if find.damaged != 0 {
         let _ = assembly.notes.try_push(Note::DamagedSlot {
@@ -186,6 +192,74 @@ fn seat(
     assembly.device_of_member[usize::from(member.0)] = Some(device);
     assembly.last_slot[usize::from(member.0)] = Some(slot);
     Ok(())
+}
+
+/// A device without a superblock that is whole: it was perhaps being adopted when none was on it yet.
+fn seat_unmarked(
+    devices: &mut dyn Devices,
+    name: &str,
+    (finds, find): (&Finds, &Find),
+    options: &AssembleOptions,
+    sb: &Superblock,
+    assembly: &mut Assembly,
+) -> Result<(), Refusal> {
+    let device = usize::from(find.device);
+    let is_found = |uuid| {
+        let mut digests = finds.iter().filter_map(|find| find.newest);
+        digests.any(|(digest, _)| digest.member_uuid == uuid)
+    };
+    let lost = sb.rows().find_map(|(id, row)| {
+        let crc = row.unmarked?;
+        let waits = row.state.is_live() && !is_found(row.uuid);
+        (waits && assembly.device_of_member[usize::from(id.0)].is_none()).then_some((id, row, crc))
+    });
+    let Some((member, row, crc)) = lost else {
+        return match find.damage {
+            None => Err(holds_none(name)),
+            Some(error) if !options.degraded => Err(refusal!(
+                EUCLEAN,
+                "{name} has no superblock that is whole: {error}; say degraded=1 to go on without it"
+            )),
+            Some(_) => {
+                let device = find.device;
+                let _ = assembly.notes.try_push(Note::Damaged { device });
+                Ok(())
+            }
+        };
+    };
+    let sectors = devices.sectors(device);
+    if sectors != row.device_sectors {
+        return Err(refusal!(
+            EINVAL,
+            "{name} holds no superblock and has {} bytes, and the disk that was being adopted has {}; list that one",
+            sectors.bytes(),
+            row.device_sectors.bytes()
+        ));
+    }
+    let serial = devices.serial(device);
+    if serial != row.serial {
+        return Err(refusal!(
+            EINVAL,
+            "{name} holds no superblock and has the serial \"{serial}\", and the disk that was being adopted has \"{}\"; list that one",
+            row.serial
+        ));
+    }
+    match devices.head_crc(device) {
+        None => Err(refusal!(
+            EIO,
+            "{name} can't be read where it would show whether it is the disk that was being adopted; mend it"
+        )),
+        Some(found) if found != crc => Err(refusal!(
+            ESTALE,
+            "{name} was written to since it began to be adopted, or is another disk: its first 128 KiB have the checksum {found:#010x} and not {crc:#010x}; use it by itself, and adopt it anew"
+        )),
+        Some(_) => {
+            let device = find.device;
+            assembly.device_of_member[usize::from(member.0)] = Some(device);
+            let _ = assembly.notes.try_push(Note::AdoptionGoesOn { device });
+            Ok(())
+        }
+    }
 }
 
 fn ran_alone(one: &str, other: &str) -> Refusal {

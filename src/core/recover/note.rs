@@ -22,6 +22,8 @@ pub enum Note {
     OutOfDate { device: u8, member: MemberId },
     /// The cut fell between the first superblocks of a migration, which goes on.
     MigrationGoesOn,
+    /// The cut fell before the adopted disk had a superblock.
+    AdoptionGoesOn { device: u8 },
     /// The volume goes on without this member.
     Without { member: MemberId },
     /// Parity is believed, because the user said so.
@@ -61,6 +63,11 @@ impl Note {
             Note::MigrationGoesOn => {
                 write!(out, "the migration was cut off while it began; it begins now")
             }
+            Note::AdoptionGoesOn { device } => write!(
+                out,
+                "{} was being adopted and has no superblock yet; it gets one now",
+                name(device)
+            ),
             Note::Without { member } => {
                 write!(out, "member {} is missing; the volume goes on without it", member.0)
             }

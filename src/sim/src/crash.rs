@@ -9,7 +9,7 @@ use restripe_core::admit::{Cursor, Map, Route};
 use restripe_core::engine::Engine;
 use restripe_core::geometry::{Logical, MemberId, MemberMask, Offset, Range, Sectors, SlotId};
 use restripe_core::ondisk::{
-    DecodeError, JournalMode, SUPERBLOCK_SECTORS, StashHeader, Superblock, UNIT,
+    DecodeError, HEAD_LEN, JournalMode, SUPERBLOCK_SECTORS, Serial, StashHeader, Superblock, UNIT,
 };
 use restripe_core::placement::Set;
 use restripe_core::recover::{AssembleOptions, Devices, recover};
@@ -166,6 +166,14 @@ impl Devices for Listed<'_> {
         crate::scenario::DEVICE
     }
 
+    fn serial(&self, _: usize) -> Serial {
+        Serial::from("simulated")
+    }
+
+    fn head_crc(&mut self, device: usize) -> Option<u32> {
+        Some(crc_of_tags(&self.tags(self.members[device], 0, HEAD_LEN.0)))
+    }
+
     fn read_superblock(
         &mut self,
         device: usize,
@@ -212,9 +220,22 @@ fn worth_listing(
         members: &all,
     };
     let mut scratch = Box::<Superblock>::default();
-    let keep: Vec<bool> = (0..all.len())
-        .map(|device| (0..2).any(|slot| listed.read_superblock(device, slot, &mut scratch).is_ok()))
-        .collect();
+    let mut unmarked = MemberMask::EMPTY;
+    let mut keep: Vec<bool> = Vec::new();
+    for device in 0..all.len() {
+        let mut whole = false;
+        for slot in 0..2 {
+            if listed.read_superblock(device, slot, &mut scratch).is_ok() {
+                whole = true;
+                unmarked = unmarked | scratch.unmarked();
+            }
+        }
+        keep.push(whole);
+    }
+    // A disk that is being adopted is listed in any case.
+    for (keep, member) in keep.iter_mut().zip(&all) {
+        *keep |= unmarked.has(MemberId(*member));
+    }
     all.iter()
         .zip(keep)
         .filter(|(_, keep)| *keep)
@@ -522,6 +543,11 @@ impl Trial<'_> {
             degraded: self.faulted,
             ..AssembleOptions::default()
         };
+        let listed = worth_listing(self.scenario, self.blobs, images, self.present);
+        if self.scenario.is_witnessed() && listed.is_empty() {
+            // Nothing tells of a volume yet: the disk is to be what it was.
+            return self.check_plain(&images[0]).map(|()| None);
+        }
         let found = match assemble(self.scenario, self.blobs, images, self.present, &options) {
             Ok(found) => found,
             // Parity may be wrong and a member is gone: the user is asked.
@@ -573,6 +599,18 @@ impl Trial<'_> {
             }
         }
         images
+    }
+
+    /// Whether a full disk is as it was before anything was done to it.
+    fn check_plain(&self, image: &Image) -> Result<(), Failure> {
+        let shape = self.scenario.disk_shape(0);
+        for (x, at) in (0..).zip(self.scenario.plain_places()) {
+            let tag = slice(shape, image, at, 1)[0];
+            self.strict
+                .may_survive(x, tag)
+                .map_err(|wrong| format!("on the disk that was not adopted yet {wrong}"))?;
+        }
+        Ok(())
     }
 
     fn compare(&self, found: &Found, images: &[Image], oracle: &Oracle) -> Result<(), Failure> {

@@ -7,14 +7,14 @@ use std::rc::Rc;
 use fastrand::Rng;
 use restripe_core::engine::Event;
 use restripe_core::geometry::{Logical, MemberId, MemberMask, Offset, Range, Sectors, SlotId};
-use restripe_core::ondisk::{SUPERBLOCK_SECTORS, SUPERBLOCK_SIZE, encode};
+use restripe_core::ondisk::{HEAD_LEN, SUPERBLOCK_SECTORS, SUPERBLOCK_SIZE, Superblock, encode};
 use restripe_core::placement::Set;
 use restripe_core::rules::Rules;
 use restripe_core::shape::Change;
 
-use crate::blobs::{Blobs, crc};
+use crate::blobs::{Blobs, crc, crc_of_tags};
 use crate::crash::{Fate, Found, Reader, Trial, for_each_fate, images, pending};
-use crate::disk::{Disk, Image, Tag};
+use crate::disk::{Disk, Image, Tag, slice};
 use crate::oracle::{Oracle, tag};
 use crate::plan::parity;
 use crate::requests::Kind;
@@ -90,7 +90,7 @@ fn first_images(scenario: &Scenario, rng: &mut Rng) -> Vec<Image> {
             );
         }
     }
-    let set = scenario.first_set();
+    let set = scenario.superblock().sets[0];
     let put = |images: &mut Vec<Image>, set: &Set, slot: SlotId, offset, tag: Tag| {
         let place = set.place(slot, offset);
         let index = scenario.disk_shape(place.member.0).index(place.at.0, 1);
@@ -183,6 +183,9 @@ impl Runner {
     pub fn run(&mut self) -> Result<(), Failure> {
         let scenario = self.scenario.clone();
         let mut images = first_images(&scenario, &mut self.rng);
+        if scenario.is_witnessed() {
+            return self.adopt_full(images);
+        }
         let superblock = scenario.superblock();
         let mut last_slot = vec![None; usize::from(scenario.disks())];
         let mut bytes = vec![0; SUPERBLOCK_SIZE];
@@ -215,24 +218,49 @@ impl Runner {
             strict: &strict,
             loose: &loose,
         };
-        let begun = trial.check(&images).and_then(|found| {
-            let found = found.ok_or("the first assembly is refused")?;
-            Ok(Start {
-                superblock: found.superblock_for_use(),
-                stash: None,
-                replay: None,
-                last_slot: found.last_slot,
-                images: images.clone(),
-                strict: strict.clone(),
-                loose: loose.clone(),
-                version: 1,
-                present,
-                gone: MemberMask::EMPTY,
-                faulted,
-                turned: false,
-            })
-        });
-        begun.and_then(|start| self.lives(start, 0, self.effort.crashes))
+        let found = trial.check(&images)?;
+        let found = found.ok_or("the first assembly is refused")?;
+        let mut start = self.beginning(found.superblock_for_use(), found.last_slot, images);
+        (start.present, start.faulted) = (present, faulted);
+        self.lives(start, 0, self.effort.crashes)
+    }
+
+    /// What the first life begins with.
+    fn beginning(
+        &self,
+        superblock: Box<Superblock>,
+        last_slot: Vec<Option<usize>>,
+        images: Vec<Image>,
+    ) -> Start {
+        Start {
+            superblock,
+            stash: None,
+            replay: None,
+            last_slot,
+            images,
+            strict: Oracle::new(self.scenario.size, true),
+            loose: Oracle::new(self.scenario.size, false),
+            version: 1,
+            present: self.scenario.all_disks(),
+            gone: MemberMask::EMPTY,
+            faulted: false,
+            turned: false,
+        }
+    }
+
+    /// The first disk is full, and becomes a member now: no superblock is anywhere.
+    fn adopt_full(&mut self, mut images: Vec<Image>) -> Result<(), Failure> {
+        let scenario = self.scenario.clone();
+        for (x, at) in (0..).zip(scenario.plain_places()) {
+            let index = scenario.disk_shape(0).index(at, 1);
+            images[0][index] = tag(x, 0);
+        }
+        let mut superblock = scenario.superblock();
+        let head = slice(scenario.disk_shape(0), &images[0], 0, HEAD_LEN.0);
+        superblock.members[0].unmarked = Some(crc_of_tags(head));
+        let last_slot = vec![None; usize::from(scenario.disks())];
+        let start = self.beginning(superblock, last_slot, images);
+        self.lives(start, 0, self.effort.crashes)
     }
 
     /// Lives until one ends in order.

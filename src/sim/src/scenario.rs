@@ -18,7 +18,7 @@ use restripe_core::ondisk::{
     SUPERBLOCK_SECTORS, Serial, Superblock, UNIT, Uuid, member_geometry,
 };
 use restripe_core::placement::{Extent, Set};
-use restripe_core::shape::{common_row, move_heads, way_of};
+use restripe_core::shape::{common_row, move_heads, settle, way_of};
 use restripe_core::way::Way;
 
 use crate::disk::{Shape, Window};
@@ -76,6 +76,8 @@ pub struct Scenario {
     pub journal: JournalMode,
     /// A member that is not there from the start.
     pub absent: Option<u8>,
+    /// Where on the first member the end of its data was, if that is on another one now.
+    end: Vec<(u64, u64)>,
     places: OnceCell<Vec<Places>>,
 }
 
@@ -208,7 +210,7 @@ impl SetSpec {
 
 impl ExtentSpec {
     /// Of a member that came in blank.
-    fn new(member: u8, start: u64, len: u64) -> Self {
+    pub fn new(member: u8, start: u64, len: u64) -> Self {
         ExtentSpec {
             member,
             start,
@@ -284,7 +286,10 @@ impl Scenario {
             set.resync = Logical::ZERO;
         }
         sb.sets.push(set);
-        if !self.source.is_lone_linear() {
+        if self.is_witnessed() {
+            // The runner puts the true one there.
+            sb.members[0].unmarked = Some(0);
+        } else if !self.source.is_lone_linear() {
             move_heads(&mut sb);
         }
         sb.ranges.push(MapRange {
@@ -297,7 +302,33 @@ impl Scenario {
 
     /// The set that the volume begins on.
     pub fn first_set(&self) -> Set {
-        self.superblock().sets[0]
+        let mut sb = self.superblock();
+        if self.is_witnessed() {
+            settle(&mut sb);
+        }
+        sb.sets[0]
+    }
+
+    /// The same, begun with the first member as a full disk that is being adopted, whose data that the
+    /// source has on another member were at `end`: first sectors and lengths.
+    pub fn witnessed(mut self, end: &[(u64, u64)]) -> Scenario {
+        self = self.adopting(0);
+        self.end = end.to_vec();
+        self
+    }
+
+    /// Whether it begins like that.
+    pub fn is_witnessed(&self) -> bool {
+        !self.end.is_empty()
+    }
+
+    /// Where the volume's sectors are on the full disk as long as it is nothing else.
+    pub fn plain_places(&self) -> Vec<u64> {
+        let extents = self.source.slots[0].iter();
+        let kept = extents.filter(|e| e.member == 0).map(|e| (e.start, e.len));
+        kept.chain(self.end.iter().copied())
+            .flat_map(|(start, len)| start..start + len)
+            .collect()
     }
 
     /// The set that the volume is to be on at last.
@@ -425,6 +456,10 @@ impl Scenario {
                 len: HEAD_LEN.0,
             });
         }
+        if member == 0 {
+            let end = self.end.iter();
+            windows.extend(end.map(|&(start, len)| Window { start, len }));
+        }
         if self.adopted.is_some() {
             windows.push(Window {
                 start: head,
@@ -477,6 +512,7 @@ impl Scenario {
             adopted: None,
             journal: JournalMode::Auto,
             absent: None,
+            end: Vec::new(),
             places: OnceCell::new(),
         }
     }

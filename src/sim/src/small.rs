@@ -6,7 +6,7 @@ use restripe_core::layout::Level;
 use restripe_core::ondisk::JournalMode;
 use restripe_core::way::Way;
 
-use crate::scenario::{Scenario, SetSpec};
+use crate::scenario::{ExtentSpec, Scenario, SetSpec};
 
 /// What a lone disk may become.
 const MIGRATED: [Level; 6] = [
@@ -147,6 +147,38 @@ pub fn exchanges() -> Vec<Scenario> {
             all.push(exchange);
         }
     }
+    all
+}
+
+/// A full disk, adopted with a witness, that may become something else: the volume lies at its start,
+/// before the reserve to be, and where head and superblock are to be.
+pub fn witnessed() -> Vec<Scenario> {
+    let mut targets = vec![(2, None)];
+    for (level, members) in [
+        (Level::Raid0, vec![0, 1]),
+        (Level::Raid5, vec![0, 1, 2]),
+        (Level::Raid5, vec![0, 2, 3]),
+        (Level::Raid1, vec![1, 2]),
+        (Level::Linear, vec![1]),
+    ] {
+        let count = members.iter().max().map_or(2, |most| most + 1);
+        targets.push((
+            count.max(2),
+            Some(SetSpec::new(level, 8, &members, 0, 61, 0)),
+        ));
+    }
+    let mut all = Vec::new();
+    for (members, target) in targets {
+        let mut source = SetSpec::new(Level::Linear, 8, &[0], 0, 61, 0);
+        source.slots[0] = vec![
+            ExtentSpec::new(0, 0, 20),
+            ExtentSpec::new(0, 12278, 10),
+            ExtentSpec::new(1, 600, 31),
+        ];
+        let scenario = Scenario::new(members, 61, source, target, 8);
+        all.push(scenario.witnessed(&[(12288, 11), (15867, 20)]));
+    }
+    assert!(all.iter().all(Scenario::can_migrate));
     all
 }
 

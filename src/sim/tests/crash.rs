@@ -101,6 +101,11 @@ fn heads_of_adopted_disks() {
 }
 
 #[test]
+fn full_disks() {
+    try_all("full disks", &small::witnessed(), EVERY_STEP, 6, 100_000);
+}
+
+#[test]
 fn at_rest() {
     try_all("at rest", &small::at_rest(), EVERY_STEP, 3, 20_000);
 }
@@ -119,6 +124,7 @@ fn crashes_in_recovery() {
     all.extend(small::growths());
     all.extend(small::shrinks());
     all.extend(small::heads());
+    all.extend(small::witnessed());
     try_all("nested", &all, effort, 3, 10_000);
 }
 

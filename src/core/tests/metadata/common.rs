@@ -94,6 +94,8 @@ pub fn migrating(level: Level, members: u8) -> Superblock {
 pub struct Disk {
     pub sectors: Sectors,
     pub slots: [Vec<u8>; 2],
+    pub serial: Serial,
+    pub head: Vec<u8>,
 }
 
 impl Disk {
@@ -102,6 +104,8 @@ impl Disk {
         Disk {
             sectors,
             slots: [slot.clone(), slot],
+            serial: Serial::new(),
+            head: Vec::new(),
         }
     }
 
@@ -126,6 +130,14 @@ pub struct Bench(pub Vec<Disk>);
 impl Devices for Bench {
     fn sectors(&self, device: usize) -> Sectors {
         self.0[device].sectors
+    }
+
+    fn serial(&self, device: usize) -> Serial {
+        self.0[device].serial
+    }
+
+    fn head_crc(&mut self, device: usize) -> Option<u32> {
+        Some(crc(&self.0[device].head))
     }
 
     fn read_superblock(
