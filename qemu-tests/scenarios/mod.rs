@@ -38,5 +38,6 @@ scenarios! {
     preflight
     unclean
     volumes
+    witness
     write_hole
 }

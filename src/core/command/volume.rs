@@ -16,7 +16,9 @@ pub struct Adopt<'a> {
     pub dev: &'a str,
     /// Of the data on it, where the probe is not to find out.
     pub size: Option<Sectors>,
-    /// A superblock of a former life is not needed.
+    /// A blank disk that takes the end of the data, where there is no room behind it.
+    pub witness: Option<&'a str>,
+    /// A superblock of a former life, or what the witness holds, is not needed.
     pub force: bool,
     pub name: Option<Name>,
 }
@@ -26,10 +28,14 @@ pub struct Adopt<'a> {
 /// # Errors
 /// What is wrong with it.
 pub fn adopt(line: &[u8]) -> Result<Adopt<'_>, Refusal> {
-    let words = Words::parse("adopt", &["dev", "size", "name", "force"], line)?;
+    let words = Words::parse("adopt", &["dev", "size", "witness", "force", "name"], line)?;
     Ok(Adopt {
         dev: value::path("dev", words.need("dev")?)?,
         size: size(&words)?,
+        witness: words
+            .get("witness")
+            .map(|text| value::path("witness", text))
+            .transpose()?,
         force: value::flag(&words, "force")?,
         name: name(&words)?,
     })

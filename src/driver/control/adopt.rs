@@ -1,23 +1,37 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `adopt`: a disk with data on it becomes a volume, its data where they are.
+//! `adopt`: a disk with data on it becomes a volume, its data where they are; but where they
+//! leave no room for the reserve, their end goes to another disk, the witness.
 
 use kernel::{prelude::*, sync::Arc};
-use restripe_core::{command, shape, text::Refusal};
+use restripe_core::{
+    command,
+    geometry::Sectors,
+    refusal,
+    shape::{self, Tail},
+    text::Refusal,
+};
 
 use super::{
     device::Device,
-    disks::{new_superblock, prepare},
+    disks::{self, new_superblock, prepare},
+    last_error::no_memory,
     launch::{in_order, launch, Found},
     new_stamp,
     registry::Reservation,
     Shared,
 };
-use crate::sys::block::member::Access;
+use crate::sys::{
+    block::{bio, member::Access, Flags},
+    mem::{Buffer, MAX_BUFFER},
+};
 
 /// Checks everything, then writes to the reserve.
 pub(super) fn adopt(shared: &Arc<Shared>, line: &[u8]) -> Result<(), Refusal> {
     let command = command::adopt(line)?;
+    if let Some(witness) = command.witness {
+        return adopt_full(shared, &command, witness);
+    }
     let device = Device::open(&shared.registry, command.dev, Access::ReadWrite, &[])?;
     let member = device.as_new(true)?;
     let size = device.adopted_size(&member.geometry, command.size, command.force)?;
@@ -35,4 +49,86 @@ pub(super) fn adopt(shared: &Arc<Shared>, line: &[u8]) -> Result<(), Refusal> {
         Found::default(),
         false,
     )
+}
+
+/// The same with a witness. Nothing is written to the disk itself before the volume's start has
+/// made the witness's superblock durable.
+fn adopt_full(
+    shared: &Arc<Shared>,
+    command: &command::Adopt<'_>,
+    witness: &str,
+) -> Result<(), Refusal> {
+    let names = [command.dev, witness];
+    let devices = Device::open_all(&shared.registry, &names, Access::ReadWrite)?;
+    let [disk, witness] = &devices[..] else {
+        unreachable!("two names are two devices");
+    };
+    let new = [disk.as_new(true)?, witness.as_new(false)?];
+    let room = shape::with_witness(&new[0].geometry);
+    let size = disk.adopted_size(&room, command.size)?;
+    witness.refuse_content(command.force)?;
+    let mut buffer = Buffer::new(MAX_BUFFER).map_err(no_memory)?;
+    let stamp = new_stamp();
+    let mut superblock = new_superblock()?;
+    let crc = head_crc(disk, &mut buffer)?;
+    let tail = shape::adopt_full(&mut superblock, &stamp, (&new[0], &new[1]), size, crc)?;
+    let reservation = Reservation::new(shared, command.name, stamp.uuid)?;
+    copy(disk, witness, &tail, &mut buffer)?;
+    // It flushes, too.
+    prepare(witness, &new[1].geometry, stamp.uuid, new[1].uuid)?;
+    let present = in_order(&devices)?;
+    launch(
+        shared,
+        reservation,
+        superblock,
+        present,
+        Found::default(),
+        false,
+    )
+}
+
+/// CRC-32C of the device's first 128 KiB.
+fn head_crc(device: &Device<'_>, buffer: &mut Buffer) -> Result<u32, Refusal> {
+    disks::head_crc(&device.member, buffer).ok_or_else(|| {
+        refusal!(
+            EIO,
+            "{} can't be read at its start; see the kernel's log",
+            device.name
+        )
+    })
+}
+
+/// Copies the end of the disk to its witness.
+fn copy(
+    disk: &Device<'_>,
+    witness: &Device<'_>,
+    tail: &Tail,
+    buffer: &mut Buffer,
+) -> Result<(), Refusal> {
+    let mut done = Sectors::ZERO;
+    while done < tail.len {
+        let len = (tail.len - done).min(Sectors::from_bytes(MAX_BUFFER as u64));
+        // CAST: At most a buffer.
+        let bytes = len.bytes() as usize;
+        if !disks::read(&disk.member, (tail.from + done).0, buffer, bytes) {
+            return Err(refusal!(
+                EIO,
+                "{} can't be read at sector {}; see the kernel's log",
+                disk.name,
+                (tail.from + done).0
+            ));
+        }
+        let at = (tail.to + done).0;
+        let from = buffer.slice(0..bytes);
+        let outcome = bio::scope(|io| io.write(&witness.member, at, from, Flags::SYNC, 0));
+        if !outcome.is_ok() {
+            return Err(refusal!(
+                EIO,
+                "{} failed while it was written to; choose another witness",
+                witness.name
+            ));
+        }
+        done = done + len;
+    }
+    Ok(())
 }

@@ -109,7 +109,7 @@ impl<'a> Device<'a> {
 }
 
 /// The identifier the device has for life, in hexadecimal digits; nothing where it tells none.
-fn serial(member: &Member) -> Serial {
+pub(super) fn serial(member: &Member) -> Serial {
     let mut text = Serial::new();
     if let Some((id, len)) = member.unique_id() {
         for byte in id.iter().take(len) {

@@ -8,14 +8,17 @@ use restripe_core::{
     geometry::{MemberId, Sectors, SECTOR_SIZE},
     ondisk::{
         decode, encode_signature, superblock_places, DecodeError, Geometry, Signature, Superblock,
-        Uuid, BLANK_DATA_START, SUPERBLOCK_SIZE,
+        Serial, Uuid, BLANK_DATA_START, HEAD_LEN, SUPERBLOCK_SIZE,
     },
     recover::Devices,
     refusal,
     text::Refusal,
 };
 
-use super::{device::Device, last_error::no_memory};
+use super::{
+    device::{serial, Device},
+    last_error::no_memory,
+};
 use crate::sys::{
     block::{bio, member::Member, Flags},
     mem::Buffer,
@@ -33,6 +36,13 @@ pub(super) fn read(member: &Member, sector: u64, buffer: &mut Buffer, bytes: usi
     outcome.is_ok()
 }
 
+/// CRC-32C of the device's first 128 KiB, if they can be read.
+pub(super) fn head_crc(member: &Member, buffer: &mut Buffer) -> Option<u32> {
+    // CAST: 128 KiB.
+    let bytes = HEAD_LEN.bytes() as usize;
+    read(member, 0, buffer, bytes).then(|| crc32c(&buffer.as_slice()[..bytes]))
+}
+
 /// The listed devices' superblocks.
 pub(super) struct Superblocks<'a, 'd> {
     devices: &'a [Device<'d>],
@@ -43,7 +53,8 @@ impl<'a, 'd> Superblocks<'a, 'd> {
     pub(super) fn of(devices: &'a [Device<'d>]) -> Result<Self, Refusal> {
         Ok(Superblocks {
             devices,
-            buffer: Buffer::new(SUPERBLOCK_SIZE).map_err(no_memory)?,
+            // CAST: 128 KiB.
+            buffer: Buffer::new(HEAD_LEN.bytes() as usize).map_err(no_memory)?,
         })
     }
 }
@@ -51,6 +62,14 @@ impl<'a, 'd> Superblocks<'a, 'd> {
 impl Devices for Superblocks<'_, '_> {
     fn sectors(&self, device: usize) -> Sectors {
         self.devices[device].sectors()
+    }
+
+    fn serial(&self, device: usize) -> Serial {
+        serial(&self.devices[device].member)
+    }
+
+    fn head_crc(&mut self, device: usize) -> Option<u32> {
+        head_crc(&self.devices[device].member, &mut self.buffer)
     }
 
     fn read_superblock(
