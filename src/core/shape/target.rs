@@ -170,6 +170,10 @@ fn part(sb: &Superblock, from: usize, id: MemberId) -> Part {
     for extent in sb.sets[from].extents.iter().filter(|e| e.member == id) {
         part.push(*extent);
     }
+    // A witness has a full disk's end at its own, and nothing before that.
+    if part.len() == 1 && data.start < part[0].start && part[0].start < data.end() {
+        part.clear();
+    }
     match part.last_mut() {
         Some(last) if data.start <= last.start && last.start < data.end() => {
             last.len = data.end() - last.start;
