@@ -38,7 +38,7 @@ fn adopt_lines() {
     refused(
         adopt(b"/dev/vda"),
         Errno::EINVAL,
-        &["key=value", "dev=, size=, name="],
+        &["key=value", "dev=, size=, witness=, force=, name="],
     );
     refused(
         adopt(b"dev=/dev/vda colour=red"),

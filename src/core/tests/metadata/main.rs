@@ -16,3 +16,4 @@ mod probe;
 mod recover;
 mod scan;
 mod shape;
+mod witness;

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A full disk adopted with a witness, and the moment in which it has no superblock yet.
+
+use super::common::{blank, crc, geometry, mib, stamp, uuid, Bench, Disk};
+use restripe_core::geometry::{MemberMask, Sectors};
+use restripe_core::layout::Level;
+use restripe_core::ondisk::{check, Serial, Superblock};
+use restripe_core::recover::{recover, AssembleOptions, Assembly};
+use restripe_core::shape::{self, MigrationWish, NewMember};
+use restripe_core::text::{Errno, Refusal};
+
+const HEAD: &[u8] = b"what the disk begins with";
+
+fn full() -> NewMember<'static> {
+    NewMember {
+        geometry: geometry(mib(48), true),
+        ..blank(0, mib(48))
+    }
+}
+
+fn adopt(witness: Sectors, size: Sectors) -> Result<Superblock, Refusal> {
+    let mut sb = Superblock::default();
+    let devices = (&full(), &blank(1, witness));
+    let tail = shape::adopt_full(&mut sb, &stamp(1), devices, size, crc(HEAD))?;
+    assert_eq!(check(&sb), Ok(()));
+    assert_eq!(tail.len, size - full().geometry.data_len);
+    assert_eq!(tail.from.0, full().geometry.data_len.0);
+    Ok(sb)
+}
+
+/// What a cut leaves when only the witness holds a superblock.
+fn cut() -> Bench {
+    let sb = adopt(mib(64), mib(48)).expect("it fits");
+    let mut disk = Disk::empty(mib(48));
+    disk.serial = sb.members[0].serial;
+    disk.head = HEAD.to_vec();
+    Bench(vec![disk, Disk::with(&sb, 1)])
+}
+
+fn assemble(mut bench: Bench) -> Result<Assembly, Refusal> {
+    let mut sb = Superblock::default();
+    recover(
+        &mut bench,
+        &["/dev/full", "/dev/witness"],
+        &AssembleOptions::default(),
+        &mut sb,
+    )
+}
+
+#[test]
+fn the_volume_is_as_large_as_the_disk_and_can_leave_its_end() {
+    let mut sb = adopt(mib(48), mib(48)).expect("it fits");
+    assert_eq!(sb.volume_sectors, mib(48));
+    shape::settle(&mut sb);
+    assert_eq!(check(&sb), Ok(()));
+    assert!(sb.unmarked().is_empty());
+    let added = [blank(2, mib(48)), blank(3, mib(48))];
+    let wish = |level, added| MigrationWish {
+        uuid: uuid(200),
+        level,
+        chunk: Some(Sectors(128)),
+        added,
+        removed: MemberMask::EMPTY,
+    };
+    let mut next = Superblock::default();
+    shape::begin_migration(&sb, &wish(Level::Raid5, &added), &mut next).expect("it has room");
+    assert_eq!(check(&next), Ok(()));
+    assert_eq!(next.sets[1].layout.slots, 4);
+    let refused = shape::begin_migration(&sb, &wish(Level::Raid1, &added[..1]), &mut next)
+        .expect_err("a mirror of disks no larger would never leave the end");
+    assert_eq!(refused.errno, Errno::ENOSPC);
+}
+
+#[test]
+fn witnesses_that_are_no_use_are_refused() {
+    let not_needed = adopt(mib(64), mib(40)).expect_err("there is room");
+    assert!(not_needed.sentence.as_str().contains("leave witness= out"));
+    let small = adopt(mib(4), mib(48)).expect_err("its room is 1 MiB");
+    assert_eq!(small.errno, Errno::ENOSPC);
+}
+
+#[test]
+fn a_disk_without_a_superblock_yet_is_known_by_what_it_is() {
+    let assembly = assemble(cut()).expect("the disk is as it was");
+    assert_eq!(assembly.device_of_member[..2], [Some(0), Some(1)]);
+    assert_eq!(assembly.last_slot[..2], [None, Some(0)]);
+}
+
+#[test]
+fn another_disk_is_refused_with_the_reason() {
+    let refused = |change: fn(&mut Disk), errno, word: &str| {
+        let mut bench = cut();
+        change(&mut bench.0[0]);
+        let refusal = assemble(bench).expect_err(word);
+        assert_eq!(refusal.errno, errno);
+        let sentence = refusal.sentence.as_str();
+        assert!(sentence.contains(word) && sentence.contains("/dev/full"));
+    };
+    refused(|d| d.sectors = mib(49), Errno::EINVAL, "bytes");
+    refused(|d| d.serial = Serial::from("x"), Errno::EINVAL, "serial");
+    refused(|d| d.head[3] ^= 1, Errno::ESTALE, "written to");
+}
