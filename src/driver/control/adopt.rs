@@ -65,7 +65,7 @@ fn adopt_full(
     };
     let new = [disk.as_new(true)?, witness.as_new(false)?];
     let room = shape::with_witness(&new[0].geometry);
-    let size = disk.adopted_size(&room, command.size)?;
+    let size = disk.adopted_size(&room, command.size, false)?;
     witness.refuse_content(command.force)?;
     let mut buffer = Buffer::new(MAX_BUFFER).map_err(no_memory)?;
     let stamp = new_stamp();
