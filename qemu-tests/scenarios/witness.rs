@@ -53,6 +53,8 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
     );
     journey.mount(&vm)?;
     let load = journey.load(ctx, &vm)?;
+    // That there is such a file is not durable yet, only what is in it.
+    vm.ok("sync")?;
     journey.cut(vm, load)?;
 
     // At rest on the disk and its witness.
