@@ -30,7 +30,7 @@ pub use journal::{
     MAX_JOURNAL_ENTRIES,
 };
 pub use place::{
-    member_geometry, next_slot, reserve_start, superblock_places, Geometry, BITMAP_LEN,
+    known_by, member_geometry, next_slot, reserve_start, superblock_places, Geometry, BITMAP_LEN,
     BLANK_DATA_START, HEAD_LEN, SUPERBLOCK_SECTORS, UNIT,
 };
 pub use signature::{encode_signature, is_signature, Signature, SIGNATURE_SIZE};
@@ -222,7 +222,7 @@ pub struct Member {
     /// Its data begin at sector 0, because they were there before restripe.
     pub adopted: bool,
     /// It is being adopted with a witness and perhaps holds no superblock yet: then it is known
-    /// by its size, its serial, and this CRC-32C of its first 128 KiB.
+    /// by its size, its serial, and this CRC-32C of what [`known_by`] names.
     pub unmarked: Option<u32>,
     pub regions: List<Region, MAX_REGIONS>,
 }

@@ -28,8 +28,8 @@ pub trait Devices {
     /// Serial of the device.
     fn serial(&self, device: usize) -> Serial;
 
-    /// CRC-32C of the device's first 128 KiB, where they can be read.
-    fn head_crc(&mut self, device: usize) -> Option<u32>;
+    /// CRC-32C of what [`known_by`](crate::ondisk::known_by) names on the device, where it can be read.
+    fn known_crc(&mut self, device: usize) -> Option<u32>;
 
     /// Reads the superblock in slot 0 or 1 of the device into `into` and decodes it.
     ///

@@ -181,7 +181,7 @@ fn fill_member(member: &Member, disk: &mut DiskMember) {
     disk.flags = if member.adopted { MEMBER_ADOPTED } else { 0 };
     if let Some(crc) = member.unmarked {
         disk.flags |= MEMBER_UNMARKED;
-        disk.head_crc.set(crc);
+        disk.known_crc.set(crc);
     }
     disk.region_count = member.regions.len() as u8;
     for (region, disk) in member.regions.iter().zip(&mut disk.regions) {
@@ -375,7 +375,7 @@ fn take_member(disk: &DiskMember, member: &mut Member) -> Result<(), &'static st
     member.left_epoch = disk.left_epoch.get();
     member.adopted = disk.flags & MEMBER_ADOPTED != 0;
     let unmarked = disk.flags & MEMBER_UNMARKED != 0;
-    member.unmarked = unmarked.then_some(disk.head_crc.get());
+    member.unmarked = unmarked.then_some(disk.known_crc.get());
     for disk in rows(&disk.regions, disk.region_count)? {
         member.regions.push(Region {
             kind: RegionKind::from_code(disk.kind.get()),

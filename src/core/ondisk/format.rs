@@ -155,8 +155,8 @@ pub(super) struct DiskMember {
     pub(super) region_count: u8,
     unused: [u8; 5],
     pub(super) regions: [DiskRegion; 8],
-    /// CRC-32C of its first 128 KiB, where it is unmarked.
-    pub(super) head_crc: U32,
+    /// CRC-32C of what it is known by, where it is unmarked.
+    pub(super) known_crc: U32,
     unused_end: [u8; 36],
 }
 

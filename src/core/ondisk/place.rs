@@ -95,6 +95,20 @@ pub fn superblock_places(device: Sectors) -> Option<[Physical; 2]> {
     ])
 }
 
+/// What a disk that has no superblock yet, because it is just being adopted with a witness, is
+/// known by, beside its size and its serial: its first 128 KiB, in which whoever writes to a file
+/// system writes too, and all that is to be its reserve, a copy of which is in use. The place of
+/// its first superblock is left out, since a cut may have torn that.
+pub fn known_by(device: Sectors) -> Option<[(Physical, Sectors); 3]> {
+    let (start, [slot, _]) = (reserve_start(device)?, superblock_places(device)?);
+    let behind = slot + SUPERBLOCK_SECTORS;
+    Some([
+        (Physical::ZERO, HEAD_LEN),
+        (start, slot - start),
+        (behind, device - behind.from_start()),
+    ])
+}
+
 /// The slot to write next: never the one that holds the last durable superblock
 /// (DESIGN I7).
 pub fn next_slot(last_durable: Option<usize>) -> usize {

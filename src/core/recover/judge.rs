@@ -244,14 +244,14 @@ fn seat_unmarked(
             row.serial
         ));
     }
-    match devices.head_crc(device) {
+    match devices.known_crc(device) {
         None => Err(refusal!(
             EIO,
             "{name} can't be read where it would show whether it is the disk that was being adopted; mend it"
         )),
         Some(found) if found != crc => Err(refusal!(
             ESTALE,
-            "{name} was written to since it began to be adopted, or is another disk: its first 128 KiB have the checksum {found:#010x} and not {crc:#010x}; use it by itself, and adopt it anew"
+            "{name} was written to since it began to be adopted, or is another disk: its start and end have the checksum {found:#010x} and not {crc:#010x}; it holds all of its data: use it by itself, or adopt it anew with force=1"
         )),
         Some(_) => {
             let device = find.device;

@@ -36,7 +36,7 @@ pub fn with_witness(geometry: &Geometry) -> Geometry {
 
 /// The volume that `disk` becomes with its first `size` sectors as they are, the last of
 /// them on `witness`; and what has to be copied and durable before `into` is committed.
-/// `head_crc` is the CRC-32C of the disk's first 128 KiB.
+/// `crc` is the CRC-32C of what the disk is known by.
 ///
 /// # Errors
 /// For devices that can't be members, and where a witness is too small or not needed.
@@ -45,7 +45,7 @@ pub fn adopt_full(
     stamp: &Stamp,
     (disk, witness): (&NewMember<'_>, &NewMember<'_>),
     size: Sectors,
-    head_crc: u32,
+    crc: u32,
 ) -> Result<Tail, Refusal> {
     witness.check_device()?;
     let kept = disk.geometry.data_len;
@@ -88,7 +88,7 @@ pub fn adopt_full(
             into.logical_block
         ));
     }
-    into.members[0].unmarked = Some(head_crc);
+    into.members[0].unmarked = Some(crc);
     into.members.push(witness.row());
     let to = witness.geometry.data_start + (room - len);
     let set: &mut Set = &mut into.sets[0];

@@ -70,7 +70,7 @@ fn adopt_full(
     let mut buffer = Buffer::new(MAX_BUFFER).map_err(no_memory)?;
     let stamp = new_stamp();
     let mut superblock = new_superblock()?;
-    let crc = head_crc(disk, &mut buffer)?;
+    let crc = known_crc(disk, &mut buffer)?;
     let tail = shape::adopt_full(&mut superblock, &stamp, (&new[0], &new[1]), size, crc)?;
     let reservation = Reservation::new(shared, command.name, stamp.uuid)?;
     copy(disk, witness, &tail, &mut buffer)?;
@@ -87,12 +87,12 @@ fn adopt_full(
     )
 }
 
-/// CRC-32C of the device's first 128 KiB.
-fn head_crc(device: &Device<'_>, buffer: &mut Buffer) -> Result<u32, Refusal> {
-    disks::head_crc(&device.member, buffer).ok_or_else(|| {
+/// CRC-32C of what the disk is known by until it has a superblock.
+fn known_crc(device: &Device<'_>, buffer: &mut Buffer) -> Result<u32, Refusal> {
+    disks::known_crc(&device.member, buffer).ok_or_else(|| {
         refusal!(
             EIO,
-            "{} can't be read at its start; see the kernel's log",
+            "{} can't be read at its start or its end; see the kernel's log",
             device.name
         )
     })

@@ -2,10 +2,10 @@
 
 //! `assemble`: a volume from the members it had, as the core finds it in their superblocks.
 
-use kernel::{page::PAGE_SIZE, prelude::*, sync::Arc};
+use kernel::{prelude::*, sync::Arc};
 use restripe_core::{
     command,
-    geometry::{MemberId, SECTOR_SIZE},
+    geometry::MemberId,
     ondisk::{Migration, Region, RegionKind, StashHeader, Superblock, STASH_HEADER_SIZE},
     recover::{recover, Assembly},
     refusal,
@@ -14,7 +14,7 @@ use restripe_core::{
 
 use super::{
     device::Device,
-    disks::{self, new_superblock, Superblocks},
+    disks::{self, new_superblock, Superblocks, PIECE},
     last_error::no_memory,
     launch::{launch, Found},
     registry::Reservation,
@@ -23,7 +23,7 @@ use super::{
 use crate::sys::{
     block::member::{Access, Member},
     mem::Buffer,
-    parity::{crc32c, crc32c_update},
+    parity::crc32c,
 };
 use crate::volume::Present;
 
@@ -137,26 +137,7 @@ fn look(
     if !within || !header.is_current(migration) {
         return Ok(None);
     }
-    let crc = data_crc(member, &header, buffer).ok_or(Unreadable)?;
+    let data = [(header.data_at, header.data_len)];
+    let crc = disks::crc(member, &data, buffer).ok_or(Unreadable)?;
     Ok(header.valid(migration, crc).then_some(header))
-}
-
-/// Bytes of a stash that are read at once.
-const PIECE: usize = 64 * PAGE_SIZE;
-
-/// CRC-32C of the data that a header speaks of, if they can be read.
-fn data_crc(member: &Member, header: &StashHeader, buffer: &mut Buffer) -> Option<u32> {
-    let mut crc = !0;
-    let (mut at, mut left) = (header.data_at.0, header.data_len.bytes());
-    while left > 0 {
-        // CAST: At most a piece.
-        let bytes = left.min(PIECE as u64) as usize;
-        if !disks::read(member, at, buffer, bytes) {
-            return None;
-        }
-        crc = crc32c_update(crc, &buffer.as_slice()[..bytes]);
-        at += (bytes / SECTOR_SIZE) as u64;
-        left -= bytes as u64;
-    }
-    Some(!crc)
 }

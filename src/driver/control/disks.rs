@@ -5,10 +5,10 @@
 
 use kernel::{page::PAGE_SIZE, prelude::*};
 use restripe_core::{
-    geometry::{MemberId, Sectors, SECTOR_SIZE},
+    geometry::{MemberId, Physical, Sectors, SECTOR_SIZE},
     ondisk::{
-        decode, encode_signature, superblock_places, DecodeError, Geometry, Signature, Superblock,
-        Serial, Uuid, BLANK_DATA_START, HEAD_LEN, SUPERBLOCK_SIZE,
+        decode, encode_signature, known_by, superblock_places, DecodeError, Geometry, Serial,
+        Signature, Superblock, Uuid, BLANK_DATA_START, SUPERBLOCK_SIZE,
     },
     recover::Devices,
     refusal,
@@ -22,7 +22,7 @@ use super::{
 use crate::sys::{
     block::{bio, member::Member, Flags},
     mem::Buffer,
-    parity::crc32c,
+    parity::{crc32c, crc32c_update},
 };
 
 /// An empty superblock. It is too large for a kernel stack: made in place.
@@ -36,12 +36,37 @@ pub(super) fn read(member: &Member, sector: u64, buffer: &mut Buffer, bytes: usi
     outcome.is_ok()
 }
 
-/// CRC-32C of the device's first 128 KiB, if they can be read.
-pub(super) fn head_crc(member: &Member, buffer: &mut Buffer) -> Option<u32> {
-    // CAST: 128 KiB.
-    let bytes = HEAD_LEN.bytes() as usize;
-    read(member, 0, buffer, bytes).then(|| crc32c(&buffer.as_slice()[..bytes]))
+/// CRC-32C of these pieces of the device, one after the other, if they can be read.
+pub(super) fn crc(
+    member: &Member,
+    pieces: &[(Physical, Sectors)],
+    buffer: &mut Buffer,
+) -> Option<u32> {
+    let most = Sectors::from_bytes(buffer.len() as u64);
+    let mut crc = !0;
+    for &(mut at, mut left) in pieces {
+        while left > Sectors::ZERO {
+            let len = left.min(most);
+            // CAST: At most a buffer.
+            let bytes = len.bytes() as usize;
+            if !read(member, at.0, buffer, bytes) {
+                return None;
+            }
+            crc = crc32c_update(crc, &buffer.as_slice()[..bytes]);
+            at = at + len;
+            left = left - len;
+        }
+    }
+    Some(!crc)
 }
+
+/// CRC-32C of what a disk is known by that has no superblock yet, if that can be read.
+pub(super) fn known_crc(member: &Member, buffer: &mut Buffer) -> Option<u32> {
+    crc(member, &known_by(Sectors(member.sectors()))?, buffer)
+}
+
+/// Bytes that are read at once.
+pub(super) const PIECE: usize = 64 * PAGE_SIZE;
 
 /// The listed devices' superblocks.
 pub(super) struct Superblocks<'a, 'd> {
@@ -53,8 +78,7 @@ impl<'a, 'd> Superblocks<'a, 'd> {
     pub(super) fn of(devices: &'a [Device<'d>]) -> Result<Self, Refusal> {
         Ok(Superblocks {
             devices,
-            // CAST: 128 KiB.
-            buffer: Buffer::new(HEAD_LEN.bytes() as usize).map_err(no_memory)?,
+            buffer: Buffer::new(PIECE).map_err(no_memory)?,
         })
     }
 }
@@ -68,8 +92,8 @@ impl Devices for Superblocks<'_, '_> {
         serial(&self.devices[device].member)
     }
 
-    fn head_crc(&mut self, device: usize) -> Option<u32> {
-        head_crc(&self.devices[device].member, &mut self.buffer)
+    fn known_crc(&mut self, device: usize) -> Option<u32> {
+        known_crc(&self.devices[device].member, &mut self.buffer)
     }
 
     fn read_superblock(

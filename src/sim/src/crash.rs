@@ -9,7 +9,7 @@ use restripe_core::admit::{Cursor, Map, Route};
 use restripe_core::engine::Engine;
 use restripe_core::geometry::{Logical, MemberId, MemberMask, Offset, Range, Sectors, SlotId};
 use restripe_core::ondisk::{
-    DecodeError, HEAD_LEN, JournalMode, SUPERBLOCK_SECTORS, Serial, StashHeader, Superblock, UNIT,
+    DecodeError, JournalMode, SUPERBLOCK_SECTORS, Serial, StashHeader, Superblock, UNIT, known_by,
 };
 use restripe_core::placement::Set;
 use restripe_core::recover::{AssembleOptions, Devices, recover};
@@ -17,7 +17,7 @@ use restripe_core::stripe::{Buf, Plan, Read, plan_rebuild, read};
 use restripe_core::text::{Errno, Refusal};
 
 use crate::blobs::{Blobs, crc, crc_of_tags};
-use crate::disk::{Entry, Image, Tag, slice};
+use crate::disk::{Entry, Image, Tag, slice, within};
 use crate::io::What;
 use crate::journal::records;
 use crate::oracle::{Oracle, Wrong};
@@ -146,6 +146,14 @@ pub fn for_each_fate(
     Ok(())
 }
 
+/// CRC-32C of what a disk that is being adopted is known by.
+pub fn known_crc(scenario: &Scenario, member: u8, image: &Image) -> u32 {
+    let shape = scenario.disk_shape(member);
+    let pieces = known_by(crate::scenario::DEVICE).expect("it is large enough for a reserve");
+    let tags = pieces.map(|(at, len)| within(shape, image, at.0, len.0));
+    crc_of_tags(&tags.into_iter().flatten().collect::<Vec<_>>())
+}
+
 /// The listed devices as the core's recovery sees them.
 struct Listed<'a> {
     scenario: &'a Scenario,
@@ -170,8 +178,13 @@ impl Devices for Listed<'_> {
         Serial::from("simulated")
     }
 
-    fn head_crc(&mut self, device: usize) -> Option<u32> {
-        Some(crc_of_tags(&self.tags(self.members[device], 0, HEAD_LEN.0)))
+    fn known_crc(&mut self, device: usize) -> Option<u32> {
+        let member = self.members[device];
+        Some(known_crc(
+            self.scenario,
+            member,
+            &self.images[usize::from(member)],
+        ))
     }
 
     fn read_superblock(

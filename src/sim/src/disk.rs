@@ -77,6 +77,21 @@ pub fn slice<'a>(shape: &Shape, image: &'a Image, at: u64, len: u64) -> &'a [Tag
     &image[index..index + len as usize]
 }
 
+/// What is simulated of `len` sectors from `at` on.
+pub fn within<'a>(
+    shape: &'a Shape,
+    image: &'a Image,
+    at: u64,
+    len: u64,
+) -> impl Iterator<Item = Tag> + use<'a> {
+    let windows = shape.windows.iter();
+    windows.flat_map(move |w| {
+        let (from, to) = (w.start.max(at), (w.start + w.len).min(at + len));
+        let tags = (from < to).then(|| slice(shape, image, from, to - from));
+        tags.unwrap_or_default().iter().copied()
+    })
+}
+
 /// A write that a crash may drop or tear: sectors by index.
 #[derive(Clone, Debug)]
 pub struct Entry {

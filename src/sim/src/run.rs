@@ -7,14 +7,14 @@ use std::rc::Rc;
 use fastrand::Rng;
 use restripe_core::engine::Event;
 use restripe_core::geometry::{Logical, MemberId, MemberMask, Offset, Range, Sectors, SlotId};
-use restripe_core::ondisk::{HEAD_LEN, SUPERBLOCK_SECTORS, SUPERBLOCK_SIZE, Superblock, encode};
+use restripe_core::ondisk::{SUPERBLOCK_SECTORS, SUPERBLOCK_SIZE, Superblock, encode};
 use restripe_core::placement::Set;
 use restripe_core::rules::Rules;
 use restripe_core::shape::Change;
 
-use crate::blobs::{Blobs, crc, crc_of_tags};
-use crate::crash::{Fate, Found, Reader, Trial, for_each_fate, images, pending};
-use crate::disk::{Disk, Image, Tag, slice};
+use crate::blobs::{Blobs, crc};
+use crate::crash::{Fate, Found, Reader, Trial, for_each_fate, images, known_crc, pending};
+use crate::disk::{Disk, Image, Tag};
 use crate::oracle::{Oracle, tag};
 use crate::plan::parity;
 use crate::requests::Kind;
@@ -256,8 +256,7 @@ impl Runner {
             images[0][index] = tag(x, 0);
         }
         let mut superblock = scenario.superblock();
-        let head = slice(scenario.disk_shape(0), &images[0], 0, HEAD_LEN.0);
-        superblock.members[0].unmarked = Some(crc_of_tags(head));
+        superblock.members[0].unmarked = Some(known_crc(&scenario, 0, &images[0]));
         let last_slot = vec![None; usize::from(scenario.disks())];
         let start = self.beginning(superblock, last_slot, images);
         self.lives(start, 0, self.effort.crashes)

@@ -8,7 +8,7 @@ use restripe_core::geometry::{Logical, MemberId, MemberMask, Physical, Range, Se
 use restripe_core::layout::Level;
 use restripe_core::ondisk::{
     decode, encode, encode_signature, is_signature, BitmapSector, DecodeError, JournalEntry,
-    JournalHeader, RegionKind, Signature, StashHeader, Superblock, Uuid,
+    JournalHeader, RegionKind, Serial, Signature, StashHeader, Superblock, Uuid,
 };
 use restripe_core::recover::{recover, AssembleOptions, Devices};
 
@@ -22,6 +22,7 @@ const MIGRATING: [&str; 3] = [
     include_str!("v1-migrating-1.hex"),
     include_str!("v1-migrating-2.hex"),
 ];
+const ADOPTING: &str = include_str!("v1-adopting-1.hex");
 const NAMES: [&str; 3] = ["vda", "vdb", "vdc"];
 /// 64 MiB.
 const DEVICE: Sectors = Sectors(131_072);
@@ -38,11 +39,19 @@ fn read(text: &str, member: u8) -> Superblock {
 }
 
 /// Disks that hold these superblocks in their first places.
-struct Disks([Vec<u8>; 3]);
+struct Disks(Vec<Vec<u8>>);
 
 impl Devices for Disks {
     fn sectors(&self, _: usize) -> Sectors {
         DEVICE
+    }
+
+    fn serial(&self, device: usize) -> Serial {
+        Serial::from(NAMES[device])
+    }
+
+    fn known_crc(&mut self, _: usize) -> Option<u32> {
+        Some(0x8765_4321)
     }
 
     fn read_superblock(
@@ -61,8 +70,13 @@ impl Devices for Disks {
 fn assemble(files: [&str; 3]) -> Superblock {
     let mut sb = Superblock::default();
     let options = AssembleOptions::default();
-    let assembly =
-        recover(&mut Disks(files.map(hex::read)), &NAMES, &options, &mut sb).expect("it assembles");
+    let assembly = recover(
+        &mut Disks(files.map(hex::read).into()),
+        &NAMES,
+        &options,
+        &mut sb,
+    )
+    .expect("it assembles");
     assert_eq!(
         &assembly.device_of_member[..3],
         &[Some(0), Some(1), Some(2)]
@@ -182,11 +196,37 @@ fn a_migration_is_read_and_goes_on() {
     );
 }
 
+/// A full disk has no superblock before its witness has one, and is known by what it is.
+#[test]
+fn an_adoption_is_read_and_goes_on() {
+    let sb = read(ADOPTING, 1);
+    assert_eq!(sb.volume_sectors, DEVICE);
+    let [disk, witness] = &sb.members[..] else {
+        panic!("two members")
+    };
+    assert_eq!((disk.serial.as_str(), disk.adopted), ("vda", true));
+    assert_eq!((disk.unmarked, witness.unmarked), (Some(0x8765_4321), None));
+    // What the reserve takes, 2 MiB, is at the end of the witness's data.
+    let extents: Vec<_> = sb.sets[0]
+        .extents
+        .iter()
+        .map(|e| (e.member.0, e.start.0, e.len.0))
+        .collect();
+    assert_eq!(extents, [(0, 0, 126_976), (1, 122_880, 4096)]);
+
+    let mut disks = Disks(vec![vec![0; 16_384], hex::read(ADOPTING)]);
+    let options = AssembleOptions::default();
+    let mut sb = Superblock::default();
+    let assembly = recover(&mut disks, &NAMES[..2], &options, &mut sb).expect("it assembles");
+    assert_eq!(&assembly.device_of_member[..2], &[Some(0), Some(1)]);
+}
+
 /// What is read is written again byte for byte, but for what only this build's writer says.
 #[test]
 fn what_is_read_is_written_alike() {
-    for (member, text) in CREATED.into_iter().chain(MIGRATING).enumerate() {
-        let (member, golden) = ((member % 3) as u8, hex::read(text));
+    let members = (0..3).cycle().zip(CREATED.into_iter().chain(MIGRATING));
+    for (member, text) in members.chain([(1, ADOPTING)]) {
+        let golden = hex::read(text);
         let mut again = vec![0; golden.len()];
         encode(
             &read(text, member),

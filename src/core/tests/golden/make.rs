@@ -88,6 +88,16 @@ fn migrating() -> Superblock {
     sb
 }
 
+/// A full disk of which nothing but its witness tells that it is being adopted.
+fn adopting() -> Superblock {
+    let mut sb = Superblock::default();
+    let devices = (&member(0, true), &member(1, false));
+    shape::adopt_full(&mut sb, &stamp(), devices, Sectors(64 * MIB), 0x8765_4321)
+        .expect("there is room");
+    (sb.epoch, sb.generation, sb.clean) = (1, 1, true);
+    sb
+}
+
 fn superblock(sb: &Superblock, member: u8) -> Vec<u8> {
     let mut bytes = vec![0; 16384];
     encode(sb, MemberId(member), &mut bytes, crc32c::crc32c);
@@ -185,6 +195,11 @@ fn main() -> std::io::Result<()> {
             superblock(&migrating, n),
         ));
     }
+    files.push((
+        "adopting-1".to_owned(),
+        "superblock of the witness, member 1, of a disk that has none yet".to_owned(),
+        superblock(&adopting(), 1),
+    ));
     for (name, about, bytes) in [
         ("stash", "header of a stash", stash()),
         (

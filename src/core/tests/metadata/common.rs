@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Volumes and disks to test with.
 
+use std::collections::BTreeMap;
+
 use restripe_core::geometry::{MemberId, MemberMask, Sectors};
 use restripe_core::layout::Level;
 use restripe_core::ondisk::{
-    decode, encode, member_geometry, DecodeError, Geometry, Name, Serial, Superblock, Uuid,
-    SUPERBLOCK_SIZE,
+    decode, encode, known_by, member_geometry, DecodeError, Geometry, Name, Serial, Superblock,
+    Uuid, SUPERBLOCK_SIZE,
 };
 use restripe_core::recover::Devices;
 use restripe_core::shape::{self, CreateWish, MigrationWish, NewMember, Stamp};
@@ -95,7 +97,8 @@ pub struct Disk {
     pub sectors: Sectors,
     pub slots: [Vec<u8>; 2],
     pub serial: Serial,
-    pub head: Vec<u8>,
+    /// Bytes of its data that are not zero, by their sectors.
+    pub data: BTreeMap<u64, u8>,
 }
 
 impl Disk {
@@ -105,7 +108,7 @@ impl Disk {
             sectors,
             slots: [slot.clone(), slot],
             serial: Serial::new(),
-            head: Vec::new(),
+            data: BTreeMap::new(),
         }
     }
 
@@ -118,6 +121,18 @@ impl Disk {
         let mut disk = Disk::empty(sb.members[usize::from(member)].device_sectors);
         disk.put(0, sb, member);
         disk
+    }
+
+    pub fn known_crc(&self) -> u32 {
+        let pieces = known_by(self.sectors).expect("it has room for a reserve");
+        let mut bytes = Vec::new();
+        for (at, len) in pieces {
+            for (sector, byte) in self.data.range(at.0..at.0 + len.0) {
+                bytes.extend(sector.to_le_bytes());
+                bytes.push(*byte);
+            }
+        }
+        crc(&bytes)
     }
 
     pub fn tear(&mut self, slot: usize) {
@@ -136,8 +151,8 @@ impl Devices for Bench {
         self.0[device].serial
     }
 
-    fn head_crc(&mut self, device: usize) -> Option<u32> {
-        Some(crc(&self.0[device].head))
+    fn known_crc(&mut self, device: usize) -> Option<u32> {
+        Some(self.0[device].known_crc())
     }
 
     fn read_superblock(

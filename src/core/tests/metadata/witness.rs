@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A full disk adopted with a witness, and the moment in which it has no superblock yet.
 
-use super::common::{blank, crc, geometry, mib, stamp, uuid, Bench, Disk};
+use super::common::{blank, geometry, mib, stamp, uuid, Bench, Disk};
 use restripe_core::geometry::{MemberMask, Sectors};
 use restripe_core::layout::Level;
 use restripe_core::ondisk::{check, Serial, Superblock};
 use restripe_core::recover::{recover, AssembleOptions, Assembly};
 use restripe_core::shape::{self, MigrationWish, NewMember};
 use restripe_core::text::{Errno, Refusal};
-
-const HEAD: &[u8] = b"what the disk begins with";
 
 fn full() -> NewMember<'static> {
     NewMember {
@@ -18,10 +16,24 @@ fn full() -> NewMember<'static> {
     }
 }
 
+/// A disk of 48 MiB with something in each part of it.
+fn full_disk() -> Disk {
+    let mut disk = Disk::empty(mib(48));
+    disk.data = [3, 255, 256, END - 1, END, SLOTS[0], SLOTS[1], mib(48).0 - 1]
+        .map(|sector| (sector, 7))
+        .into();
+    disk
+}
+
+/// Where the reserve begins: 2 MiB before the end.
+const END: u64 = 94_208;
+/// The superblocks' places, 256 and 128 KiB before the end.
+const SLOTS: [u64; 2] = [97_792, 98_048];
+
 fn adopt(witness: Sectors, size: Sectors) -> Result<Superblock, Refusal> {
     let mut sb = Superblock::default();
     let devices = (&full(), &blank(1, witness));
-    let tail = shape::adopt_full(&mut sb, &stamp(1), devices, size, crc(HEAD))?;
+    let tail = shape::adopt_full(&mut sb, &stamp(1), devices, size, full_disk().known_crc())?;
     assert_eq!(check(&sb), Ok(()));
     assert_eq!(tail.len, size - full().geometry.data_len);
     assert_eq!(tail.from.0, full().geometry.data_len.0);
@@ -31,9 +43,8 @@ fn adopt(witness: Sectors, size: Sectors) -> Result<Superblock, Refusal> {
 /// What a cut leaves when only the witness holds a superblock.
 fn cut() -> Bench {
     let sb = adopt(mib(64), mib(48)).expect("it fits");
-    let mut disk = Disk::empty(mib(48));
+    let mut disk = full_disk();
     disk.serial = sb.members[0].serial;
-    disk.head = HEAD.to_vec();
     Bench(vec![disk, Disk::with(&sb, 1)])
 }
 
@@ -98,5 +109,27 @@ fn another_disk_is_refused_with_the_reason() {
     };
     refused(|d| d.sectors = mib(49), Errno::EINVAL, "bytes");
     refused(|d| d.serial = Serial::from("x"), Errno::EINVAL, "serial");
-    refused(|d| d.head[3] ^= 1, Errno::ESTALE, "written to");
+    // Its start, which tells of its use, and all that a copy is used of.
+    for sector in [
+        0,
+        3,
+        255,
+        END,
+        END + 9,
+        SLOTS[0] + 32,
+        SLOTS[1],
+        mib(48).0 - 1,
+    ] {
+        let mut bench = cut();
+        *bench.0[0].data.entry(sector).or_default() += 1;
+        let refusal = assemble(bench).expect_err("it was written to");
+        assert_eq!(refusal.errno, Errno::ESTALE, "sector {sector}");
+        assert!(refusal.sentence.as_str().contains("written to"));
+    }
+    // What lies where it was may change, and so may what a superblock that a cut tore left.
+    for sector in [256, END - 1, SLOTS[0], SLOTS[0] + 31] {
+        let mut bench = cut();
+        *bench.0[0].data.entry(sector).or_default() += 1;
+        assemble(bench).expect("it is the disk");
+    }
 }
