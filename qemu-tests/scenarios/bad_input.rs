@@ -5,6 +5,7 @@ mod judge;
 mod lines;
 mod setup;
 mod volumes;
+mod witness;
 
 use anyhow::Result;
 use qemu_tests::ctx::Ctx;
@@ -15,8 +16,10 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
     setup::fill(&vm)?;
     let mut judge = judge::Judge::new(&vm, &disks)?;
     lines::run(&mut judge)?;
+    witness::lines(&mut judge)?;
     volumes::run(&mut judge)?;
     assembly::run(&mut judge)?;
+    witness::between(&mut judge)?;
     vm.unload()?;
     vm.leak_check()?;
     vm.shutdown()

@@ -73,6 +73,13 @@ pub struct Load {
     writer: AckWriter,
 }
 
+impl Load {
+    /// Waits until so many more writes are acknowledged.
+    pub fn wait_acks(&mut self, n: u64) -> Result<()> {
+        self.writer.wait_acks(n)
+    }
+}
+
 /// What was found in the end.
 #[derive(Debug, Clone)]
 pub struct Found {
@@ -300,7 +307,7 @@ pub fn with_cuts(ctx: &mut Ctx, plan: Plan, cuts: u32) -> Result<()> {
             cut + 1
         );
         // A cut between two commits as often as right after one.
-        load.writer.wait_acks(ctx.random.u64(1..200))?;
+        load.wait_acks(ctx.random.u64(1..200))?;
         let reached = vm.number(VOLUME, "migrate_position")?;
         ensure!(
             vm.attr(VOLUME, "migrate_state")? == "running",

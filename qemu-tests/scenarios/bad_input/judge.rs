@@ -10,6 +10,7 @@ use qemu_tests::vm::Vm;
 #[expect(clippy::upper_case_acronyms, reason = "Linux's own names")]
 pub enum Errno {
     ENOENT = 2,
+    EIO = 5,
     E2BIG = 7,
     EBUSY = 16,
     EEXIST = 17,
@@ -52,8 +53,20 @@ impl<'a> Judge<'a> {
 
     /// A line for a file of the class. `words` are in the sentence.
     pub fn line(&mut self, file: &str, line: &str, errno: Errno, words: &[&str]) -> Result<()> {
+        self.line_but(file, line, errno, words, "")
+    }
+
+    /// The same of one that is refused too late for the disk `changed`, which has been written to.
+    pub fn line_but(
+        &mut self,
+        file: &str,
+        line: &str,
+        errno: Errno,
+        words: &[&str],
+        changed: &str,
+    ) -> Result<()> {
         let refusal = self.vm.refused(file, line)?;
-        self.judge(file, line, &refusal, errno, words)
+        self.judge((file, line), &refusal, errno, words, changed)
     }
 
     /// A line for a file of a volume.
@@ -66,22 +79,29 @@ impl<'a> Judge<'a> {
         words: &[&str],
     ) -> Result<()> {
         let refusal = self.vm.set_refused(volume, file, line)?;
-        self.judge(file, line, &refusal, errno, words)
+        self.judge((file, line), &refusal, errno, words, "")
     }
 
     fn judge(
         &mut self,
-        file: &str,
+        (file, line): (&str, &str),
+        refusal: &Refusal,
+        errno: Errno,
+        words: &[&str],
+        changed: &str,
+    ) -> Result<()> {
+        self.look(line, refusal, errno, words, changed)
+            .with_context(|| format!("`{}` to {file}: {refusal}", short(line)))
+    }
+
+    fn look(
+        &mut self,
         line: &str,
         refusal: &Refusal,
         errno: Errno,
         words: &[&str],
+        changed: &str,
     ) -> Result<()> {
-        self.look(line, refusal, errno, words)
-            .with_context(|| format!("`{}` to {file}: {refusal}", short(line)))
-    }
-
-    fn look(&mut self, line: &str, refusal: &Refusal, errno: Errno, words: &[&str]) -> Result<()> {
         ensure!(refusal.errno == errno as i32, "the errno is not {errno:?}");
         self.refused += 1;
         let lines: Vec<_> = refusal.last_error.lines().collect();
@@ -109,8 +129,13 @@ impl<'a> Judge<'a> {
         }
         let content = checksums(self.disks)?;
         for (disk, (before, after)) in self.disks.iter().zip(self.content.iter().zip(&content)) {
-            ensure!(before == after, "the disk {} has changed", disk.serial);
+            ensure!(
+                (before == after) == (disk.serial != changed),
+                "the disk {} has changed, or should have",
+                disk.serial
+            );
         }
+        self.content = content;
         Ok(())
     }
 }

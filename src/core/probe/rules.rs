@@ -23,7 +23,7 @@ pub fn adopt_check(
     if content.is_member && !force {
         return Err(refusal!(
             EEXIST,
-            "{} is a member of a restripe volume already; write it to assemble, or say force=1 if nobody needs that volume",
+            "{} is a member of a restripe volume already; write it to assemble, or, without witness=, say force=1 if nobody needs that volume",
             name
         ));
     }
@@ -112,7 +112,7 @@ fn no_room(name: &str, content: &Content, geometry: &Geometry, volume: Sectors) 
     };
     refusal!(
         ENOSPC,
-        "{} has room for {} bytes before the reserve and {} takes {} bytes more; {}",
+        "{} has room for {} bytes before the reserve and {} takes {} bytes more; {}, or name a blank disk as witness= that takes the end",
         name,
         room,
         content.kind.name(),

@@ -126,7 +126,10 @@ fn write_member(id: MemberId, member: &Member, out: &mut impl Write) -> fmt::Res
     writeln!(out, "member_{id}_recovered_to: {}", member.recovery.0)?;
     writeln!(out, "member_{id}_left_epoch: {}", member.left_epoch)?;
     writeln!(out, "member_{id}_adopted: {}", u8::from(member.adopted))?;
-    Ok(())
+    match member.unmarked {
+        Some(crc) => writeln!(out, "member_{id}_known_by_crc32c: {crc:#010x}"),
+        None => Ok(()),
+    }
 }
 
 fn write_regions(member: &Member, out: &mut impl Write) -> fmt::Result {

@@ -21,7 +21,7 @@ use super::{
     Shared,
 };
 use crate::sys::{
-    block::member::{Access, Member},
+    block::member::Access,
     mem::Buffer,
     parity::crc32c,
 };
