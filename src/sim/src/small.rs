@@ -234,3 +234,16 @@ pub fn journaled() -> Vec<Scenario> {
     }
     all
 }
+
+/// A disk that is full to its last sector, and a witness as large: all in its true proportions.
+pub fn full_disk() -> Scenario {
+    let (size, kept) = (16_384, 12_288);
+    let mut source = SetSpec::new(Level::Linear, 8, &[0], 0, size, 0);
+    source.slots[0] = vec![
+        ExtentSpec::new(0, 0, kept),
+        ExtentSpec::new(1, 6144, size - kept),
+    ];
+    let target = SetSpec::new(Level::Raid5, 128, &[0, 1, 2], 0, size, 0);
+    let scenario = Scenario::new(3, size, source, Some(target), 1024);
+    scenario.witnessed(&[(kept, size - kept)])
+}

@@ -210,3 +210,15 @@ fn what_can_not_be_read_is_mended() {
     }
     assert!(mended > 20, "only {mended} writes had something mended");
 }
+
+#[test]
+fn a_full_disk_in_its_true_proportions() {
+    let effort = Effort {
+        states: 1,
+        every: 200,
+        crashes: 3,
+        requests: 300,
+        ..EVERY_STEP
+    };
+    try_all("a full disk", &[small::full_disk()], effort, 12, 200);
+}
