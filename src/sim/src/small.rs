@@ -235,15 +235,26 @@ pub fn journaled() -> Vec<Scenario> {
     all
 }
 
-/// A disk that is full to its last sector, and a witness as large: all in its true proportions.
-pub fn full_disk() -> Scenario {
-    let (size, kept) = (16_384, 12_288);
-    let mut source = SetSpec::new(Level::Linear, 8, &[0], 0, size, 0);
-    source.slots[0] = vec![
-        ExtentSpec::new(0, 0, kept),
-        ExtentSpec::new(1, 6144, size - kept),
-    ];
-    let target = SetSpec::new(Level::Raid5, 128, &[0, 1, 2], 0, size, 0);
-    let scenario = Scenario::new(3, size, source, Some(target), 1024);
-    scenario.witnessed(&[(kept, size - kept)])
+/// A disk that is full to its last sector, and a witness as large, with all the room that there is: both
+/// in their true proportions, and with fewer data, so that the target never comes to where the end is.
+pub fn full_disks() -> Vec<Scenario> {
+    const KEPT: u64 = 12_288;
+    const ROOM: u64 = 10_240;
+    let mut all = Vec::new();
+    for (start, len) in [(0, KEPT), (KEPT - 4096, 4096)] {
+        let tail = 4096;
+        let size = len + tail;
+        let mut source = SetSpec::new(Level::Linear, 8, &[0], 0, size, 0);
+        source.slots[0] = vec![
+            ExtentSpec::new(0, start, len),
+            ExtentSpec::new(1, ROOM - tail, tail),
+        ];
+        let mut target = SetSpec::new(Level::Raid5, 128, &[0, 1, 2], 0, size, 0);
+        for slot in &mut target.slots {
+            slot[0].len = ROOM;
+        }
+        let scenario = Scenario::new(3, size, source, Some(target), 1024);
+        all.push(scenario.witnessed(&[(KEPT, tail)]));
+    }
+    all
 }

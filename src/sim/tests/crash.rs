@@ -212,7 +212,7 @@ fn what_can_not_be_read_is_mended() {
 }
 
 #[test]
-fn a_full_disk_in_its_true_proportions() {
+fn full_disks_in_their_true_proportions() {
     let effort = Effort {
         states: 1,
         every: 200,
@@ -220,5 +220,5 @@ fn a_full_disk_in_its_true_proportions() {
         requests: 300,
         ..EVERY_STEP
     };
-    try_all("a full disk", &[small::full_disk()], effort, 12, 200);
+    try_all("full disks", &small::full_disks(), effort, 12, 200);
 }
