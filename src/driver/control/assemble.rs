@@ -20,11 +20,7 @@ use super::{
     registry::Reservation,
     Shared,
 };
-use crate::sys::{
-    block::member::Access,
-    mem::Buffer,
-    parity::crc32c,
-};
+use crate::sys::{block::member::Access, mem::Buffer, parity::crc32c};
 use crate::volume::Present;
 
 /// Decides first; the volume's start writes, unless it is read-only.
