@@ -146,7 +146,7 @@ impl Control {
 
 /// Whether a set that holds the sectors of `held` keeps them all with only `alive` left:
 /// from parity that is not known to be true nothing can be rebuilt (I8).
-pub(super) fn bears(set: &Set, alive: MemberMask, held: Range) -> bool {
+fn bears(set: &Set, alive: MemberMask, held: Range) -> bool {
     let whole = set.missing(alive) == 0;
     let synced = !set.layout.level.has_parity() || set.resync >= held.end;
     held.is_empty() || (set.survives(alive) && (whole || synced))
@@ -878,13 +878,14 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             return bears(&self.map.source, alive, Range::new(Logical::ZERO, end));
         };
         bears(&self.map.source, alive, self.cursor.at_source(end))
-            && bears(target, alive, self.as_good_as_moved())
+            && self.target_bears(target, alive)
     }
 
-    /// What the target holds, or what is being rewritten there.
-    pub(super) fn as_good_as_moved(&self) -> Range {
-        let moved = self.cursor.moved(self.end());
-        self.cursor.window.unwrap_or(moved)
+    /// Whether the target, with only `alive` left, keeps what is nowhere else: what it holds for
+    /// good, and what is being rewritten. The gap is at the source too, which takes it over.
+    pub(super) fn target_bears(&self, target: &Set, alive: MemberMask) -> bool {
+        let rewritten = self.cursor.window.is_none() || target.survives(alive);
+        rewritten && bears(target, alive, self.cursor.settled(self.end()))
     }
 
     /// Members failed that the volume can't do without: a migration stops, its

@@ -3,7 +3,6 @@
 
 use core::ops::DerefMut;
 
-use super::control::bears;
 use super::{Engine, JobState, ScrubKind, Which};
 use crate::admit::{Cursor, Map};
 use crate::geometry::{Logical, MemberMask, Range, Sectors};
@@ -190,7 +189,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         if !self.map.source.survives(alive) {
             return Some((&self.map.source, Which::Source));
         }
-        (!bears(target, alive, self.as_good_as_moved())).then_some((target, Which::Target))
+        (!self.target_bears(target, alive)).then_some((target, Which::Target))
     }
 
     /// Why the migration is blocked, or why the last one did not begin.

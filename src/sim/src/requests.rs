@@ -646,9 +646,9 @@ impl World {
                 if well { "well" } else { "with EIO" }
             )
         });
-        if !well && !self.faulted {
+        if !well && !self.flaky {
             self.fail(format!(
-                "request {id} {:?} failed and no member did",
+                "request {id} {:?} failed and no member did that is needed",
                 request.kind
             ));
         }

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use fastrand::Rng;
 use restripe_core::admit::{Cursor, Map};
 use restripe_core::engine::{Engine, Event, Intent, Who};
-use restripe_core::geometry::{Logical, MemberId, MemberMask, Sectors};
+use restripe_core::geometry::{Logical, MemberId, MemberMask, Range, Sectors};
 use restripe_core::journal::Ring;
 use restripe_core::ondisk::{StashHeader, Superblock};
 use restripe_core::placement::Set;
@@ -330,9 +330,22 @@ impl World {
         let map = &self.view.map;
         let mut alive = map.alive & !self.failing;
         alive.remove(MemberId(member));
-        let bears = |set: &Set| {
-            let end = Logical(map.size.0).round_up(set.layout.stripe());
-            set.survives(alive) && (!set.layout.level.is_redundant() || set.resync >= end)
+        let cursor = self.view.cursor.get();
+        let volume = Logical(map.size.0);
+        let bears = |set: &Set, held: Range| {
+            let end = held.end.round_up(set.layout.stripe());
+            let synced = !set.layout.level.is_redundant() || set.resync >= end;
+            held.is_empty() || set.survives(alive) && synced
+        };
+        let at_source = match map.target {
+            Some(_) => cursor.at_source(volume),
+            None => Range::new(Logical::ZERO, volume),
+        };
+        // A commit under way may count already: then what it calls moved is lost with the target.
+        let untouched = cursor.window.is_none() && cursor.moved(volume).is_empty();
+        let at_target = |target: &Set| match target.survives(alive) {
+            true => bears(target, cursor.settled(volume)),
+            false => untouched,
         };
         let known = |m: &MemberId| !map.kept().has(*m);
         let settled = (self.dead() | self.given_up).iter().all(|m| known(&m));
@@ -341,15 +354,8 @@ impl World {
             && in_use
             && !self.flaky
             && !self.migrating
-            && bears(&map.source)
-            && (self.holds_nothing() || map.target.as_ref().is_none_or(bears))
-    }
-
-    /// Nothing has come to the target yet.
-    fn holds_nothing(&self) -> bool {
-        let (map, cursor) = (&self.view.map, self.view.cursor.get());
-        let idle = map.target.is_some() && cursor.window.is_none();
-        idle && cursor.moved(Logical(map.size.0)).is_empty()
+            && bears(&map.source, at_source)
+            && map.target.as_ref().is_none_or(at_target)
     }
 
     /// Disks that don't answer.
