@@ -128,8 +128,14 @@ impl Vm {
 
     /// Runs a parity check to its end and gives the number of sectors that differ.
     pub fn check_parity(&self, volume: &str) -> Result<u64> {
-        self.wait_volume(volume, "sync_action", |action| action == "idle")?;
-        self.must_set(volume, "sync_action", "check")?;
+        // Behind the end of a migration a resync may begin between a look and the line.
+        loop {
+            self.wait_volume(volume, "sync_action", |action| action == "idle")?;
+            match self.set(volume, "sync_action", "check")? {
+                Err(refusal) if refusal.last_error.contains("sync_action is resync") => {}
+                said => break taken(said, "sync_action", "check")?,
+            }
+        }
         self.wait_volume(volume, "sync_action", |action| action == "idle")?;
         self.number(volume, "mismatch_cnt")
     }

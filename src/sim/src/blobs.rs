@@ -52,13 +52,22 @@ impl Blobs {
         tags
     }
 
+    fn sector(&self, tag: Tag) -> Option<&[u8; SECTOR_SIZE]> {
+        // A syndrome's tag may look like one of a blob, but of none that there is.
+        let blob = self.sectors.get((tag & !BLOB) as usize);
+        blob.filter(|_| tag & BLOB != 0)
+    }
+
+    /// Whether something that was put here may begin with this tag.
+    pub fn may_begin(&self, tag: Tag) -> bool {
+        self.sector(tag).is_some()
+    }
+
     /// The bytes behind tags; data read as some bytes that are no blob's.
     pub fn get(&self, tags: &[Tag]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(tags.len() * SECTOR_SIZE);
         for &tag in tags {
-            // A syndrome's tag may look like one of a blob, but of none that there is.
-            let blob = self.sectors.get((tag & !BLOB) as usize);
-            match blob.filter(|_| tag & BLOB != 0) {
+            match self.sector(tag) {
                 Some(blob) => bytes.extend_from_slice(blob),
                 None => bytes.extend((0..SECTOR_SIZE / 8).flat_map(|_| tag.to_le_bytes())),
             }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What a crash leaves, what an assembly makes of it, and whether that is right.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -311,7 +312,11 @@ pub fn assemble(
                 continue;
             }
             let at = scenario.stash(member);
-            let bytes = blobs.borrow().get(&listed.tags(member, at, UNIT.0));
+            let tags = listed.tags(member, at, UNIT.0);
+            if !blobs.borrow().may_begin(tags[0]) {
+                continue;
+            }
+            let bytes = blobs.borrow().get(&tags);
             let Some(header) = StashHeader::decode(&bytes, crc) else {
                 continue;
             };
@@ -590,19 +595,22 @@ impl Trial<'_> {
     }
 
     /// What the members hold when the journal has been replayed.
-    fn replayed(&self, found: &Found, images: &[Image]) -> Vec<Image> {
-        let mut images = images.to_vec();
+    fn replayed<'a>(&self, found: &Found, images: &'a [Image]) -> Cow<'a, [Image]> {
         let Some(epoch) = found.replay else {
-            return images;
+            return Cow::Borrowed(images);
         };
         let window = found.stash.map(|stash| stash.range);
         let found = records(
             self.scenario,
             self.blobs,
-            &images,
+            images,
             &found.superblock,
             (epoch, window),
         );
+        if found.is_empty() {
+            return Cow::Borrowed(images);
+        }
+        let mut images = images.to_vec();
         for record in found {
             for (entry, tags) in record.writes {
                 let shape = self.scenario.disk_shape(entry.member.0);
@@ -611,7 +619,7 @@ impl Trial<'_> {
                     .copy_from_slice(&tags);
             }
         }
-        images
+        Cow::Owned(images)
     }
 
     /// Whether a full disk is as it was before anything was done to it.

@@ -11,7 +11,7 @@ use restripe_core::journal::{counts, record_len, replays};
 use restripe_core::ondisk::{JOURNAL_HEADER_SIZE, JournalEntry, JournalHeader, Superblock, UNIT};
 use restripe_core::stripe::Transfer;
 
-use crate::blobs::{BLOB, Blobs, crc, crc_of_tags};
+use crate::blobs::{Blobs, crc, crc_of_tags};
 use crate::disk::{Image, Tag, slice};
 use crate::io::{Group, Owner};
 use crate::scenario::{RING, Scenario};
@@ -48,7 +48,7 @@ pub fn records(
         let image = &images[usize::from(member.0)];
         let region = slice(shape, image, scenario.journal(member.0), RING);
         for (index, tags) in region.chunks(UNIT.0 as usize).enumerate() {
-            if tags[0] & BLOB == 0 {
+            if !blobs.borrow().may_begin(tags[0]) {
                 continue;
             }
             let bytes = blobs.borrow().get(tags);
