@@ -215,6 +215,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         if self.apply_change() {
             return self.begin(Step::Members);
         }
+        if self.forget_recovery() {
+            return self.begin(Step::Plain);
+        }
         if self.jobs[0].state == JobState::Retiring && self.blocked.is_none() {
             return self.begin(Step::Retire);
         }

@@ -82,9 +82,10 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             self.block(missing);
             return self.emit(Intent::Changed);
         }
-        if self.is_recovering() {
+        let half_made = !self.map.rebuilding.is_empty() && self.cursor.recovered > Logical::ZERO;
+        if self.is_recovering() || half_made {
             // A rebuild goes first; it writes to the set that holds each sector, which does not
-            // change under it.
+            // change under it, nor under what it made before it was blocked.
             return;
         }
         if self.target_is_lost() {

@@ -12,7 +12,7 @@ use core::ops::DerefMut;
 use super::{Engine, Intent, Job, JobState, Kind, Scrub, ScrubKind, Which};
 use crate::admit::Route;
 use crate::geometry::{Logical, MemberId, MemberMask, Range};
-use crate::ondisk::{MemberState, Superblock};
+use crate::ondisk::{Member, MemberState, Superblock};
 use crate::refusal;
 use crate::shape::{self, Change};
 use crate::text::{Refusal, Text};
@@ -132,6 +132,21 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         !self.map.rebuilding.is_empty() && self.recover_blocked.is_none()
     }
 
+    /// A migration goes on without members whose rebuild is blocked, and what it moves it does not
+    /// write to them: so they are to be rebuilt from the start. Whether the superblock says
+    /// something new by that.
+    pub(super) fn forget_recovery(&mut self) -> bool {
+        let goes_on = self.map.target.is_some() && self.recover_blocked.is_some();
+        let is_made = |row: &Member| row.state == MemberState::Rebuilding && row.recovery.0 > 0;
+        if !goes_on || self.scrub.is_some() || !self.sb.members.iter().any(is_made) {
+            return false;
+        }
+        for row in self.sb.members.iter_mut().filter(|row| is_made(row)) {
+            row.recovery = Logical::ZERO;
+        }
+        true
+    }
+
     /// The rebuild that is due, if any, and can begin.
     pub(super) fn due_recovery(&self) -> Option<Scrub> {
         let moved = self.cursor.copied != self.cursor.durable;
@@ -207,7 +222,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// end for nothing.
     pub(super) fn follow_rebuilding(&mut self, before: MemberMask) {
         let now = self.map.rebuilding;
-        if before.is_empty() || now.is_empty() {
+        // Pieces may be ahead of what is durable, but where there are none it is as that says.
+        let at_rest = self.recover_blocked.is_some() && self.scrub.is_none();
+        if before.is_empty() || now.is_empty() || at_rest {
             self.cursor.recovered = self.sb.recovered();
         }
         if let (Some(scrub), true) = (&mut self.scrub, now.is_empty()) {

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What a volume's engine refuses, and why. Its disks do at once what they are asked.
 
+use std::cell::Cell;
+
 use super::common::{blank, created, mib, migrating, uuid};
 use restripe_core::engine::{Engine, Event, Intent};
-use restripe_core::geometry::{Logical, MemberMask};
+use restripe_core::geometry::{Logical, MemberId, MemberMask};
 use restripe_core::layout::Level;
 use restripe_core::ondisk::Superblock;
 use restripe_core::shape::{self, MigrationWish};
@@ -168,4 +170,42 @@ fn an_abort_comes_too_late() {
         Errno::ENODATA,
         &["no migration", "migrate back"],
     );
+}
+
+/// What a blocked rebuild has made so far is of rows that move when the migration goes on without
+/// it, to places that it has not made.
+#[test]
+fn a_migration_that_goes_on_without_a_rebuild_makes_nothing_of_it() {
+    let mut volume = start(raid5_to_raid6(), Some(Logical::ZERO));
+    assert_eq!(volume.fail_member(0, MemberId(0)), Ok(()));
+    run_until(&mut volume, |_, _| false);
+    let change = shape::change_for(volume.superblock(), &blank(4, mib(64)), Some(MemberId(0)));
+    let change = change.expect("it has room");
+    assert_eq!(volume.change_members(0, &change), Ok(()));
+    let asked = Cell::new(0);
+    run_until(&mut volume, |volume, intent| match intent {
+        Intent::Scrub { job, .. } => {
+            asked.set(*job);
+            volume.cursor().recovered > Logical(8192)
+        }
+        _ => false,
+    });
+    // Further on member 1 can't be read.
+    let (job, failed) = (asked.get(), members([1]));
+    volume.handle(0, Event::Scrubbed { job, failed });
+    volume.handle(0, Event::SyncMax(None));
+    assert!(volume.recover_blocked().is_some());
+    run_until(&mut volume, |volume, _| {
+        let (map, cursor) = (volume.map(), volume.cursor());
+        let moved = cursor.moved(Logical(map.size.0));
+        let (alive, _) = map.alive_at(&cursor, moved.start);
+        assert!(moved.is_empty() || !alive.has(MemberId(4)), "{cursor:?}");
+        false
+    });
+    assert_eq!(volume.migrate_state(), "none");
+    // And when it is tried again, all of it is made.
+    volume.handle(0, Event::Idle);
+    assert_eq!(volume.cursor().recovered, Logical::ZERO);
+    run_until(&mut volume, |_, _| false);
+    assert!(volume.superblock().in_sync().has(MemberId(4)));
 }
