@@ -175,9 +175,9 @@ pub enum Intent {
         number: u64,
         range: Range,
     },
-    /// Write the buffer to the target in whole rows, parity too, but not what
-    /// [`footprint::is_in_place`](crate::footprint::is_in_place) says lies in its place already.
-    Store { job: u8, range: Range },
+    /// Write the buffer to the target in whole rows, parity too, but, unless it is to be `whole`, not
+    /// what [`footprint::is_in_place`](crate::footprint::is_in_place) says lies in its place already.
+    Store { job: u8, range: Range, whole: bool },
     /// Resync, check or repair `range` (whole rows) of a set, with only `alive`; or write
     /// there what the members `onto` are to hold.
     Scrub {
@@ -277,6 +277,8 @@ struct Job {
     range: Range,
     /// Members that were alive when its transfers were last asked for.
     alive: MemberMask,
+    /// Nothing of it is taken to be in its place.
+    whole: bool,
 }
 
 /// The state of a volume's background work. `S` is where a superblock lives: a box.
@@ -338,7 +340,16 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// (unless `read_only`). `before` is a place of the engine's own, its content is
     /// of no matter. `stash` is the valid stash found, if any. Present and
     /// in-sync members are those that `sb` says are in sync.
-    pub fn new(sb: S, before: S, stash: Option<StashHeader>, read_only: bool, now: u64) -> Self {
+    pub fn new(
+        mut sb: S,
+        before: S,
+        stash: Option<StashHeader>,
+        read_only: bool,
+        now: u64,
+    ) -> Self {
+        if let Some(stash) = &stash {
+            rebuild::make_window(&mut sb, stash.range);
+        }
         let map = control::map_of(&sb, read_only);
         let cursor = control::cursor_of(&sb);
         let migration = sb.migration;
@@ -410,6 +421,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 state: JobState::Loading,
                 range,
                 alive: members,
+                whole: true,
             };
             self.emit(Intent::LoadStash {
                 job: 0,

@@ -264,8 +264,11 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     }
 
     /// Goes on with a window that is published. One found at assembly may have its stash on fewer
-    /// members than it takes (I1): the same is written to all first, over what is alike.
+    /// members than it takes (I1): the same is written to all first, over what is alike. Members
+    /// may have been replaced since it was stashed, and a rebuild left it out: what was in its
+    /// place is not there on those.
     pub(super) fn rewrite(&mut self, job: u8) {
+        self.job(job).whole = true;
         if self.restash {
             self.put_in_stash(job);
         } else {
@@ -287,9 +290,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             self.block_for_target();
             return self.end_failed_jobs();
         }
-        let range = self.job(job).range;
+        let super::Job { range, whole, .. } = *self.job(job);
         self.job(job).state = JobState::Storing;
-        self.emit(Intent::Store { job, range });
+        self.emit(Intent::Store { job, range, whole });
     }
 
     /// Members whose stash takes a window: one more than may be lost (I1).

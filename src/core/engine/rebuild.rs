@@ -17,6 +17,14 @@ use crate::refusal;
 use crate::shape::{self, Change};
 use crate::text::{Refusal, Text};
 
+/// A stashed window is rewritten without members that are being rebuilt, and their rebuild may
+/// have gone past it, so that goes back to where it begins.
+pub(super) fn make_window(sb: &mut Superblock, window: Range) {
+    for row in sb.members.iter_mut() {
+        row.recovery = row.recovery.min(window.start);
+    }
+}
+
 impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// A change of members; the superblock has it as soon as it can.
     ///

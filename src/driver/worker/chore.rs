@@ -39,6 +39,7 @@ pub(super) enum Task {
     Store {
         job: u8,
         range: Range,
+        whole: bool,
     },
     /// The journal of that epoch, but for rows in the stashed window.
     Replay {
@@ -136,9 +137,9 @@ impl Chore {
                 job,
                 failed: self.load(range),
             },
-            Task::Store { job, range } => Event::Stored {
+            Task::Store { job, range, whole } => Event::Stored {
                 job,
-                failed: self.store(range),
+                failed: self.store(range, whole),
             },
             Task::Replay { epoch, window } => Event::Replayed {
                 failed: self.replay(epoch, window),

@@ -42,7 +42,9 @@ impl Worker {
                 self.start(CONTROL, Task::Replay { epoch, window });
             }
             Intent::Load { job, range } => self.job(engine, job, Task::Load { job, range }),
-            Intent::Store { job, range } => self.job(engine, job, Task::Store { job, range }),
+            Intent::Store { job, range, whole } => {
+                self.job(engine, job, Task::Store { job, range, whole })
+            }
             Intent::Scrub {
                 job,
                 which,

@@ -219,20 +219,21 @@ impl Chore {
         failed
     }
 
-    /// Writes the piece to the target, but for what lies in its place already.
-    pub(super) fn store(&mut self, range: Range) -> MemberMask {
+    /// Writes the piece to the target, but, unless it is to be `whole`, for what lies in its place
+    /// already.
+    pub(super) fn store(&mut self, range: Range, whole: bool) -> MemberMask {
         let Some(target) = &self.map.target else {
             return MemberMask::EMPTY;
         };
         if target.layout.level.has_parity() {
-            self.store_rows(range)
+            self.store_rows(range, whole)
         } else {
-            self.store_copies(range)
+            self.store_copies(range, whole)
         }
     }
 
     /// What has no parity: every place of it.
-    fn store_copies(&mut self, range: Range) -> MemberMask {
+    fn store_copies(&mut self, range: Range, whole: bool) -> MemberMask {
         let (map, devices) = (&self.map, &self.devices);
         let (Some(target), Some((data, _))) = (&map.target, self.memory.piece()) else {
             return self.map.alive;
@@ -247,7 +248,7 @@ impl Chore {
                     let (from, at) = (x + done, (slot, offset + done));
                     let place = target.place(at.0, at.1);
                     let (id, run) = (place.member, data.run(from, place.run.min(len - done)));
-                    let kept = is_in_place(&map.source, end, target, Some(from), at, run);
+                    let kept = !whole && is_in_place(&map.source, end, target, Some(from), at, run);
                     if !kept && map.alive.has(id) {
                         match Chore::device(devices, id) {
                             Some(member) => {
@@ -264,7 +265,7 @@ impl Chore {
         failed_members(&outcome)
     }
 
-    fn store_rows(&mut self, range: Range) -> MemberMask {
+    fn store_rows(&mut self, range: Range, whole: bool) -> MemberMask {
         let (map, devices, plan) = (&self.map, &self.devices, &mut *self.plan);
         let (Some(target), Some((data, parity))) = (&map.target, self.memory.piece()) else {
             return self.map.alive;
@@ -276,7 +277,7 @@ impl Chore {
         let first = layout.row(range.start);
         let end = Logical(map.size.0);
         let in_place = |x: Option<Logical>, at: (SlotId, Offset)| {
-            is_in_place(&map.source, end, target, x, at, chunk)
+            !whole && is_in_place(&map.source, end, target, x, at, chunk)
         };
         let rows = first..layout.row(range.start) + div_up(range.len().0, stripe.0);
         let parity_at = |row: u64| Logical((row - first) * chunk.0);

@@ -37,7 +37,7 @@ impl World {
             } => {
                 self.stash_header(job, members, number, range);
             }
-            Intent::Store { job, range } => self.store(job, range),
+            Intent::Store { job, range, whole } => self.store(job, range, whole),
             Intent::Scrub {
                 job,
                 which,

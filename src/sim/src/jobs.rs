@@ -229,7 +229,7 @@ impl World {
         self.begin(group);
     }
 
-    pub(crate) fn store(&mut self, job: u8, range: Range) {
+    pub(crate) fn store(&mut self, job: u8, range: Range, whole: bool) {
         let map = self.view.map;
         let (source, target, alive) = (map.source, self.set(Which::Target), map.alive);
         let task = self.task(job);
@@ -245,7 +245,7 @@ impl World {
                 let row = target.layout.row(start);
                 let chunk = target.layout.chunk;
                 let plan = plan_row(&target, alive, row, |x, at| {
-                    is_in_place(&source, end, &target, x, at, chunk)
+                    !whole && is_in_place(&source, end, &target, x, at, chunk)
                 });
                 // Lanes are the row's data; what lies behind the volume's end is zero.
                 let mut scratch = vec![0; plan.scratch().0 as usize];
@@ -266,14 +266,15 @@ impl World {
                 while done < len {
                     let place = target.place(slot, offset + done);
                     let run = place.run.min(len - done);
-                    let kept = is_in_place(
-                        &source,
-                        end,
-                        &target,
-                        Some(x + done),
-                        (slot, offset + done),
-                        run,
-                    );
+                    let kept = !whole
+                        && is_in_place(
+                            &source,
+                            end,
+                            &target,
+                            Some(x + done),
+                            (slot, offset + done),
+                            run,
+                        );
                     if !kept && alive.has(place.member) {
                         let from = (x + done - range.start).0 as usize;
                         let tags = data[from..from + run.0 as usize].to_vec();

@@ -5,9 +5,9 @@ use std::cell::Cell;
 
 use super::common::{blank, created, mib, migrating, uuid};
 use restripe_core::engine::{Engine, Event, Intent};
-use restripe_core::geometry::{Logical, MemberId, MemberMask};
+use restripe_core::geometry::{Logical, MemberId, MemberMask, Range};
 use restripe_core::layout::Level;
-use restripe_core::ondisk::Superblock;
+use restripe_core::ondisk::{MemberState, StashHeader, Superblock};
 use restripe_core::shape::{self, MigrationWish};
 use restripe_core::text::{Errno, Refusal};
 
@@ -170,6 +170,70 @@ fn an_abort_comes_too_late() {
         Errno::ENODATA,
         &["no migration", "migrate back"],
     );
+}
+
+/// Three disks with parity whose migration to none was cut in its first window, after which a disk
+/// was lost; and the stash of that window.
+fn cut_in_a_window() -> (Superblock, StashHeader) {
+    let wish = MigrationWish {
+        uuid: uuid(200),
+        level: Level::Raid0,
+        chunk: None,
+        added: &[],
+        removed: MemberMask::EMPTY,
+    };
+    let mut sb = Superblock::default();
+    shape::begin_migration(&created(Level::Raid5, 3, true), &wish, &mut sb).expect("it can be");
+    sb.members[1].state = MemberState::Missing;
+    let stash = StashHeader {
+        migration: uuid(200),
+        number: 1,
+        range: Range::new(Logical::ZERO, Logical(768)),
+        ..StashHeader::default()
+    };
+    (sb, stash)
+}
+
+/// A window waits for the target to be whole, and a rebuild leaves it out. So what lay in its place
+/// when it was stashed does not on the member that was replaced.
+#[test]
+fn a_window_that_waited_for_a_rebuild_is_written_whole() {
+    let (sb, stash) = cut_in_a_window();
+    let mut volume = Engine::new(Box::new(sb), Box::default(), Some(stash), false, 0);
+    volume.start();
+    run_until(&mut volume, |_, _| false);
+    assert!(volume.blocked().is_some());
+    let change = shape::change_for(volume.superblock(), &blank(3, mib(64)), Some(MemberId(1)));
+    let change = change.expect("it has room");
+    assert_eq!(volume.change_members(0, &change), Ok(()));
+    run_until(
+        &mut volume,
+        |_, intent| matches!(intent, Intent::Scrub { range, .. } if range.overlaps(&stash.range)),
+    );
+    let stored = Cell::new(None);
+    // All is rebuilt but the window, and is committed in its time.
+    volume.handle(20_000, Event::Tick);
+    run_until(&mut volume, |volume, intent| match intent {
+        Intent::Store { range, whole, .. } => {
+            assert!(volume.map().alive.has(MemberId(3)));
+            stored.set(Some((*range, *whole)));
+            true
+        }
+        _ => false,
+    });
+    assert_eq!(stored.get(), Some((stash.range, true)));
+}
+
+/// A rebuild that left a window out, and was cut, has not made it when the window is rewritten
+/// without the member that is being rebuilt.
+#[test]
+fn a_rebuild_goes_back_to_a_window_that_was_found() {
+    let (mut sb, stash) = cut_in_a_window();
+    sb.members[1].state = MemberState::Rebuilding;
+    sb.members[1].recovery = Logical(8192);
+    let volume = Engine::new(Box::new(sb), Box::default(), Some(stash), false, 0);
+    assert_eq!(volume.cursor().recovered, stash.range.start);
+    assert_eq!(volume.superblock().recovered(), stash.range.start);
 }
 
 /// What a blocked rebuild has made so far is of rows that move when the migration goes on without
