@@ -141,6 +141,23 @@ pub const ALL: &[Case] = &[
         assemble: &[THREE_OR_ONE],
         ..COMMON
     },
+    // From a disk that is full to its last sector, which is on its witness meanwhile.
+    Case {
+        name: "witness-raid5",
+        make: &[Class(
+            "adopt",
+            "dev=/dev/vda witness=/dev/vdb size=12582912 name=restripe0",
+        )],
+        begin: &[
+            Volume("sync_speed_max", "2048"),
+            Volume("migrate", "level=raid5 add=/dev/vdc"),
+        ],
+        assemble: &[Assemble(&[
+            "members=/dev/vda,/dev/vdb,/dev/vdc name=restripe0",
+            "members=/dev/vda,/dev/vdb name=restripe0",
+        ])],
+        ..COMMON
+    },
     Case {
         name: "linear-raid0",
         make: &[ADOPT],
