@@ -786,13 +786,16 @@ impl Runner {
 }
 
 fn trial(world: &World) -> Trial<'_> {
+    // The core has not heard of it yet, and thinks that it needs no journal.
+    let unheard = !(world.engine.map().alive & !world.answering()).is_empty();
+    let not_yet = unheard && !world.engine.superblock().journal.in_force;
     Trial {
         scenario: &world.scenario,
         blobs: &world.blobs,
         present: world.answering(),
         faulted: world.faulted,
         flaky: world.flaky,
-        exposed: !world.engine.is_journal_settled(),
+        exposed: not_yet || !world.engine.is_journal_settled(),
         silent: !world.answering(),
         strict: &world.strict,
         loose: &world.loose,
