@@ -854,13 +854,14 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
     }
 
-    /// The end of a migration brings capacity that nobody has written yet. Where a member is
-    /// missing then, it may hold whatever the parity makes of it: so the parity is true.
+    /// The end of a migration brings capacity that nobody has written yet. Where as many members
+    /// are missing as may be, they may hold whatever the parity makes of it: so that is true.
     fn believe_new_capacity(&mut self) {
         let (alive, index) = (self.sb.in_sync(), usize::from(self.sb.present_set()));
         let set = &mut self.sb.sets[index];
         let moved = set.resync > Logical::ZERO;
-        if moved && set.layout.level.has_parity() && set.missing(alive) > 0 {
+        let most = set.layout.max_missing();
+        if moved && set.layout.level.has_parity() && set.missing(alive) >= most {
             set.resync = Logical(set.layout.capacity().0);
         }
     }
