@@ -25,11 +25,15 @@ pub enum Rule {
     Journal,
     /// A mark is cleared only when what was written under it is durable.
     Marks,
+    /// A migration turns round when all that was under way one way has ended.
+    Turn,
+    /// Members that leave are wiped when the others durably do without them.
+    Leave,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Rule; 10] = [
+    pub const ALL: [Rule; 12] = [
         Rule::I1,
         Rule::I2,
         Rule::I3,
@@ -40,6 +44,8 @@ impl Rule {
         Rule::I8,
         Rule::Journal,
         Rule::Marks,
+        Rule::Turn,
+        Rule::Leave,
     ];
 }
 

@@ -232,7 +232,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
         if may_step && !self.is_recovering() && self.move_is_complete() {
             // Who leaves must know first that nothing is on it any more, lest it be taken for the truth.
-            let known = shape::leavers(&self.sb).is_empty() || !self.has_moved();
+            let nobody = shape::leavers(&self.sb).is_empty() || self.broken(Rule::Leave);
+            let known = nobody || !self.has_moved();
             return self.begin(if known { Step::Finish } else { Step::Plain });
         }
         if !self.stopping && self.journal_is_due() {
@@ -290,6 +291,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         assert_eq!(self.control.state, State::Idle);
         self.control.step = step;
         self.control.retiring = None;
+        if step == Step::Turn && self.broken(Rule::Turn) {
+            return self.flush();
+        }
         match step {
             Step::Start | Step::Turn | Step::Finish | Step::Journal => {
                 // Keys of the range lock, or the sets, change their meaning: no write may hold an old one.
@@ -446,6 +450,10 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         self.control.committing.faults = self.control.committing.faults | faults;
         self.update_superblock();
         self.sb.generation += 1;
+        if self.broken(Rule::Leave) {
+            let leaving = self.control.committing.leaving;
+            self.dismiss(leaving);
+        }
         let live = self.sb.live();
         // I4: the superblocks of members that a migration brings in come first.
         let new = match self.control.step {
@@ -777,7 +785,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         // reads at members that leave.
         let moved = self.safe != self.cursor.durable || step == Step::Retire;
         let reuse = had_target && (moved || done.turned || !done.leaving.is_empty());
-        if (reuse || !self.unsigned().is_empty()) && !self.broken(Rule::I5) {
+        let hasty = self.broken(Rule::I5) || (done.turned && self.broken(Rule::Turn));
+        if (reuse || !self.unsigned().is_empty()) && !hasty {
             self.control.state = State::DrainAfter;
             self.emit(Intent::Drain { who: Who::Control });
             return;

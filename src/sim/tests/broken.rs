@@ -22,11 +22,17 @@ const EFFORT: Effort = Effort {
 };
 
 /// What the first failure says, and how many runs passed before it.
-fn hunt(scenarios: &[Scenario], seeds: u64, rules: Rules) -> Result<u64, (u64, String)> {
+fn hunt(
+    scenarios: &[Scenario],
+    seeds: u64,
+    aborts: bool,
+    rules: Rules,
+) -> Result<u64, (u64, String)> {
     let mut passed = 0;
     for seed in 0..seeds {
         for scenario in scenarios {
-            let mut runner = Runner::new(scenario.clone(), EFFORT, seed, rules);
+            let effort = Effort { aborts, ..EFFORT };
+            let mut runner = Runner::new(scenario.clone(), effort, seed, rules);
             let result = catch_unwind(AssertUnwindSafe(|| runner.run()));
             match result {
                 Ok(Ok(())) => passed += 1,
@@ -51,6 +57,8 @@ fn where_it_matters(rule: Rule) -> Vec<Scenario> {
         Rule::I1 | Rule::I2 | Rule::I5 => small::windows(),
         Rule::I6 | Rule::I8 => small::at_rest(),
         Rule::Journal => small::write_holes(),
+        Rule::Turn => small::windows(),
+        Rule::Leave => small::exchanges(),
         _ => small::growths(),
     }
 }
@@ -61,13 +69,14 @@ fn is_caught(rule: Rule) {
 
 fn is_caught_in(rule: Rule, scenarios: &[Scenario]) {
     const SEEDS: u64 = 40;
-    let Err((passed, failure)) = hunt(scenarios, SEEDS, Rules::without(rule)) else {
+    let aborts = rule == Rule::Turn;
+    let Err((passed, failure)) = hunt(scenarios, SEEDS, aborts, Rules::without(rule)) else {
         panic!("{rule:?} is broken and nothing noticed");
     };
     println!("{rule:?} was caught after {passed} runs: {failure}");
     // The very same runs are well as long as the rule holds.
     let seeds = passed / scenarios.len() as u64 + 1;
-    if let Err((_, failure)) = hunt(scenarios, seeds, Rules::default()) {
+    if let Err((_, failure)) = hunt(scenarios, seeds, aborts, Rules::default()) {
         panic!("{failure}");
     }
 }
@@ -100,4 +109,6 @@ caught! {
     superblocks: I7,
     parity_is_true: I8,
     the_write_hole: Journal,
+    turning_round: Turn,
+    leaving: Leave,
 }
