@@ -250,8 +250,18 @@ impl World {
             request.x = end;
             return self.next_run(id);
         }
-        let set = Self::set_of(&view, Self::which(route));
         let alive = view.map.alive_at(&view.cursor.get(), x).0 & !avoid;
+        let (mut set, mut end) = (Self::set_of(&view, Self::which(route)), end);
+        let gap = view.cursor.get().gap();
+        if route == Route::Target && gap.contains(x) {
+            end = end.min(gap.end);
+            if let Read::Lost(_) = read(set, alive, x, end - x) {
+                // I3: what the target does not give, the source still has.
+                set = &view.map.source;
+            }
+        } else if route == Route::Target && x < gap.start {
+            end = end.min(gap.start);
+        }
         match read(set, alive, x, end - x) {
             Read::Direct(place) => {
                 self.release(id);
@@ -286,6 +296,12 @@ impl World {
                 group.plan_reads(&plan, 0);
                 request.plan = Some(Box::new(plan));
                 self.begin(group);
+            }
+            // By now more of the parity may be known to be true, as with a write.
+            Read::Lost(_) if !Rc::ptr_eq(&view, &self.view) => {
+                self.release(id);
+                self.leave(id);
+                self.enter(id);
             }
             Read::Lost(_) => self.finish(id, false),
         }
@@ -423,8 +439,11 @@ impl World {
         let (route, _) = view.map.route_read(&cursor, request.x);
         let alive = view.map.alive_at(&cursor, request.x).0;
         let left = alive & !failed & !request.unread;
+        let in_gap = route == Route::Target && cursor.gap().contains(request.x);
+        let survives =
+            view.map.set(route).survives(left) || in_gap && view.map.source.survives(left);
         // It tries each member once.
-        (request.unread & failed).is_empty() && view.map.set(route).survives(left)
+        (request.unread & failed).is_empty() && survives
     }
 
     fn begin_mend(&mut self, id: u64, failed: MemberMask) {
