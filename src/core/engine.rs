@@ -516,7 +516,12 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             let there = next.members.get(usize::from(id.0));
             there.is_some_and(|there| there.uuid == row.uuid && there.state == row.state)
         };
-        if self.change.is_some() || !self.sb.rows().all(known) {
+        // Whoever comes in the place in the table of one that is still being seen off would be
+        // taken for that one.
+        let going = self.going();
+        let is_free = |id: MemberId| self.sb.rows().all(|(known, _)| known != id);
+        let meets = next.rows().any(|(id, _)| going.has(id) && is_free(id));
+        if self.change.is_some() || meets || !self.sb.rows().all(known) {
             return Err(crate::refusal!(
                 EBUSY,
                 "members come or go just now; write the line again"

@@ -827,6 +827,12 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
     }
 
+    /// Members that are out of the superblock, or on their way out of it, and not seen off yet.
+    pub(super) fn going(&self) -> MemberMask {
+        let control = &self.control;
+        self.leaving | control.committing.leaving | control.departing | control.wiping
+    }
+
     /// Lets go of members that no superblock knows any more.
     fn dismiss(&mut self, members: MemberMask) {
         if !members.is_empty() {

@@ -33,7 +33,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     pub fn change_members(&mut self, now: u64, change: &Change) -> Result<(), Refusal> {
         self.now = now;
         self.may_change()?;
-        if self.change.is_some() || self.is_starting() || !self.control.wiping.is_empty() {
+        if self.change.is_some() || self.is_starting() || !self.going().is_empty() {
             return Err(refusal!(
                 EBUSY,
                 "the volume is busy with another change; write the line again"

@@ -8,15 +8,16 @@ use restripe_core::engine::{Engine, Event, Intent};
 use restripe_core::geometry::{Logical, MemberId, MemberMask, Range};
 use restripe_core::layout::Level;
 use restripe_core::ondisk::{MemberState, StashHeader, Superblock};
-use restripe_core::shape::{self, MigrationWish};
+use restripe_core::shape::{self, Change, MigrationWish};
 use restripe_core::text::{Errno, Refusal};
 
 type Volume = Engine<Box<Superblock>>;
 
 /// Ready, and as far as its `sync_max` lets it go.
 fn start(mut sb: Superblock, sync_max: Option<Logical>) -> Volume {
-    let migration = sb.migration.as_mut().expect("it migrates");
-    migration.sync_max = sync_max;
+    if let Some(migration) = &mut sb.migration {
+        migration.sync_max = sync_max;
+    }
     let mut volume = Engine::new(Box::new(sb), Box::default(), None, false, 0);
     volume.start();
     run_until(&mut volume, |_, _| false);
@@ -272,4 +273,57 @@ fn a_migration_that_goes_on_without_a_rebuild_makes_nothing_of_it() {
     assert_eq!(volume.cursor().recovered, Logical::ZERO);
     run_until(&mut volume, |_, _| false);
     assert!(volume.superblock().in_sync().has(MemberId(4)));
+}
+
+/// A member's place in the table is free for another when it has been seen off: what is done about
+/// the one until then, by its number, would be done to the other.
+#[test]
+fn nobody_comes_in_the_place_of_one_that_is_being_seen_off() {
+    let mut volume = start(created(Level::Raid5, 3, true), None);
+    let id = MemberId(3);
+    let add = |volume: &Volume| {
+        let change = shape::change_for(volume.superblock(), &blank(4, mib(64)), None);
+        let change = change.expect("there is room");
+        assert!(matches!(change, Change::Add { id: free, .. } if free == id));
+        change
+    };
+    let come = add(&volume);
+    assert_eq!(volume.change_members(0, &come), Ok(()));
+    run_until(&mut volume, |_, _| false);
+    assert_eq!(volume.change_members(0, &Change::Remove { id }), Ok(()));
+    let is_out = |volume: &Volume| {
+        volume.superblock().members.len() <= 3 || !volume.superblock().members[3].is_used()
+    };
+    run_until(&mut volume, |volume, intent| {
+        is_out(volume) && matches!(intent, Intent::Commit { .. })
+    });
+    let come = add(&volume);
+    let grown = |volume: &Volume| {
+        let mut next = Superblock::default();
+        let wish = MigrationWish {
+            uuid: uuid(200),
+            level: Level::Raid5,
+            chunk: None,
+            added: &[blank(4, mib(64))],
+            removed: MemberMask::EMPTY,
+        };
+        shape::begin_migration(volume.superblock(), &wish, &mut next).expect("it can be");
+        next
+    };
+    let refuses = |volume: &mut Volume| {
+        let next = grown(volume);
+        refused(volume.change_members(0, &come), Errno::EBUSY, &["again"]);
+        refused(volume.migrate(0, &next), Errno::EBUSY, &["again"]);
+    };
+    refuses(&mut volume);
+    let failed = MemberMask::EMPTY;
+    volume.handle(0, Event::Committed { failed });
+    run_until(&mut volume, |_, intent| {
+        matches!(intent, Intent::Dismiss { .. })
+    });
+    refuses(&mut volume);
+    let members = MemberMask::of(id);
+    volume.handle(0, Event::Dismissed { members });
+    run_until(&mut volume, |_, _| false);
+    assert_eq!(volume.change_members(0, &come), Ok(()));
 }
