@@ -610,11 +610,14 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     }
 
     /// No job has I/O under way, nor any that could begin: a window that is
-    /// blocked stays as it is, its stash holds it.
+    /// blocked stays as it is, its stash holds it. Where no superblock can be made durable any
+    /// more, what waits for one, or for another piece, waits for ever.
     fn jobs_at_rest(&self) -> bool {
+        let failed = !self.control.alive();
         self.jobs.iter().all(|job| match job.state {
             JobState::Idle | JobState::Failed => true,
-            JobState::Retiring => self.blocked.is_some(),
+            JobState::Retiring => failed || self.blocked.is_some(),
+            JobState::Done | JobState::Recanting => failed,
             _ => false,
         })
     }

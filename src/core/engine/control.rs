@@ -975,11 +975,12 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         self.map.read_only = true;
         self.map.hold = false;
         self.map.clean = false;
+        // First of all: from the map alone a flush would take the volume for one that is read.
+        self.emit(Intent::Failed);
         self.emit(Intent::Publish);
         self.emit(Intent::Settle {
             retry: MemberMask::EMPTY,
         });
-        self.emit(Intent::Failed);
         self.emit(Intent::Changed);
     }
 

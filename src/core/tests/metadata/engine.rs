@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use super::common::{blank, created, mib, migrating, uuid};
 use restripe_core::engine::{Engine, Event, Intent};
-use restripe_core::geometry::{Logical, MemberId, MemberMask, Range};
+use restripe_core::geometry::{Logical, MemberId, MemberMask, Range, Sectors};
 use restripe_core::layout::Level;
 use restripe_core::ondisk::{MemberState, StashHeader, Superblock};
 use restripe_core::shape::{self, Change, MigrationWish};
@@ -326,4 +326,32 @@ fn nobody_comes_in_the_place_of_one_that_is_being_seen_off() {
     volume.handle(0, Event::Dismissed { members });
     run_until(&mut volume, |_, _| false);
     assert_eq!(volume.change_members(0, &come), Ok(()));
+}
+
+/// The superblock that would retire a window can't be made durable any more. Nothing waits for it.
+#[test]
+fn a_volume_that_failed_can_be_stopped() {
+    // With other chunks on the same disks all of it goes through the stash.
+    let wish = MigrationWish {
+        uuid: uuid(200),
+        level: Level::Raid0,
+        chunk: Some(Sectors(64)),
+        added: &[],
+        removed: MemberMask::EMPTY,
+    };
+    let mut sb = Superblock::default();
+    shape::begin_migration(&created(Level::Raid0, 2, true), &wish, &mut sb).expect("it can be");
+    let mut volume = start(sb, Some(Logical::ZERO));
+    volume.handle(0, Event::SyncMax(None));
+    run_until(&mut volume, |volume, intent| {
+        volume.cursor().window.is_some() && matches!(intent, Intent::Commit { .. })
+    });
+    assert!(volume.cursor().window.is_some(), "no window was needed");
+    let failed = members([0]);
+    volume.handle(0, Event::Committed { failed });
+    run_until(&mut volume, |_, intent| matches!(intent, Intent::Failed));
+    assert_eq!(volume.array_state(), "failed");
+    volume.handle(0, Event::Stop);
+    run_until(&mut volume, |_, intent| matches!(intent, Intent::Stopped));
+    assert!(volume.is_stopped(), "it waits for what will never come");
 }
