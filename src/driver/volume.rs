@@ -162,25 +162,14 @@ impl Volume {
                 "there is no memory for the migration; free some, or choose a smaller chunk"
             )
         })?;
-        {
-            let mut members = self.members.lock();
-            let mut slots = self.slots.lock();
-            for member in new {
-                members[usize::from(member.id.0)] = Some(member.device.clone());
-                slots[usize::from(member.id.0)] = member.slot;
+        match &mut *self.engine.lock() {
+            Some(engine) => {
+                engine.migrate(now_ms(), next)?;
+                // Before the thread, which waits for the engine, sees what follows.
+                self.seat(new);
+                *self.memory.lock() = memory;
             }
-        }
-        *self.memory.lock() = memory;
-        let begun = match &mut *self.engine.lock() {
-            Some(engine) => engine.migrate(now_ms(), next),
-            None => Err(refusal!(EBUSY, "the volume is not there yet; wait for it")),
-        };
-        if begun.is_err() {
-            let mut members = self.members.lock();
-            for member in new {
-                members[usize::from(member.id.0)] = None;
-            }
-            return begun;
+            None => return Err(not_there_yet()),
         }
         self.link(new);
         // Its intents are carried out by the thread.
@@ -197,30 +186,29 @@ impl Volume {
         change: &Change,
         new: Option<Present>,
     ) -> Result<(), Refusal> {
-        let id = new.as_ref().map(|new| usize::from(new.id.0));
-        if let (Some(id), Some(new)) = (id, &new) {
-            let mut members = self.members.lock();
-            if members[id].is_some() {
-                return Err(refusal!(
-                    EBUSY,
-                    "another member came in meanwhile; write the line again"
-                ));
+        match &mut *self.engine.lock() {
+            Some(engine) => {
+                engine.change_members(now_ms(), change)?;
+                // Before the thread, which waits for the engine, sees what follows.
+                self.seat(new.as_slice());
             }
-            members[id] = Some(new.device.clone());
-            self.slots.lock()[id] = None;
+            None => return Err(not_there_yet()),
         }
-        let begun = match &mut *self.engine.lock() {
-            Some(engine) => engine.change_members(now_ms(), change),
-            None => Err(refusal!(EBUSY, "the volume is not there yet; wait for it")),
-        };
-        match (begun.is_ok(), id) {
-            (true, _) => self.link(new.as_slice()),
-            (false, Some(id)) => self.members.lock()[id] = None,
-            (false, None) => {}
-        }
+        self.link(new.as_slice());
         // Its intents are carried out by the thread.
         self.post(Event::Tick);
-        begun
+        Ok(())
+    }
+
+    /// Puts devices in places that the engine has found to be free.
+    fn seat(&self, new: &[Present]) {
+        let mut members = self.members.lock();
+        let mut slots = self.slots.lock();
+        for member in new {
+            let index = usize::from(member.id.0);
+            members[index] = Some(member.device.clone());
+            slots[index] = member.slot;
+        }
     }
 
     /// Has a member count as faulty.
@@ -230,7 +218,7 @@ impl Volume {
     pub(crate) fn fail_member(&self, id: MemberId) -> Result<(), Refusal> {
         let begun = match &mut *self.engine.lock() {
             Some(engine) => engine.fail_member(now_ms(), id),
-            None => Err(refusal!(EBUSY, "the volume is not there yet; wait for it")),
+            None => Err(not_there_yet()),
         };
         self.post(Event::Tick);
         begun
@@ -257,7 +245,7 @@ impl Volume {
     pub(crate) fn abort(&self, silent: MemberMask) -> Result<(), Refusal> {
         let turned = match &mut *self.engine.lock() {
             Some(engine) => engine.abort(now_ms(), silent),
-            None => Err(refusal!(EBUSY, "the volume is not there yet; wait for it")),
+            None => Err(not_there_yet()),
         };
         // Its intents are carried out by the thread.
         self.post(Event::Tick);
@@ -271,7 +259,7 @@ impl Volume {
     pub(crate) fn resize(&self, bytes: u64) -> Result<(), Refusal> {
         let begun = match &mut *self.engine.lock() {
             Some(engine) => engine.resize(now_ms(), bytes),
-            None => Err(refusal!(EBUSY, "the volume is not there yet; wait for it")),
+            None => Err(not_there_yet()),
         };
         // Its intents are carried out by the thread.
         self.post(Event::Tick);
@@ -519,6 +507,10 @@ impl Volume {
     pub(crate) fn changed(&self) {
         self.observer.changed();
     }
+}
+
+fn not_there_yet() -> Refusal {
+    refusal!(EBUSY, "the volume is not there yet; wait for it")
 }
 
 /// Milliseconds since some point in the past.

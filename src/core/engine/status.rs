@@ -102,7 +102,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     }
 
     /// A migration is under way, or was taken on and begins.
-    fn is_migrating(&self) -> bool {
+    pub fn is_migrating(&self) -> bool {
         self.map.target.is_some() || self.is_starting()
     }
 

@@ -122,9 +122,12 @@ impl Worker {
                 chores.dismiss(members, &self.volume);
             }
             Intent::Resized { .. } => {
-                volume.shrink_memory();
                 let mut chores = volume.chores().lock();
-                chores.shrink();
+                // It may be that of a migration that waits to begin.
+                if !engine.is_migrating() {
+                    volume.shrink_memory();
+                    chores.shrink();
+                }
                 chores.refit(&self.volume);
             }
             Intent::Changed => volume.changed(),
