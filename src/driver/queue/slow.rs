@@ -48,6 +48,8 @@ enum Failure {
     Lost,
     /// The map changed under way.
     Stale,
+    /// A read has to be rebuilt from its stripe, of which it does not hold the range.
+    Unlocked,
     /// It has to wait for the next map, perhaps because the journal has no room.
     Wait { for_room: bool },
 }

@@ -11,15 +11,16 @@ use super::super::transfer::{send_reads, Cutter, KernelParity, RequestData};
 use super::super::{failed_members, finish, range_of, Queue, Stage};
 use super::{Failure, Kit};
 use crate::sys::block::bio;
-use crate::sys::block::mq::{OwnedRequest, Request};
+use crate::sys::block::mq::OwnedRequest;
 use crate::sys::block::Status;
 use crate::sys::sync::Entered;
 use crate::volume::{View, Volume};
 
 /// Reads the request, by a worker.
 pub(in crate::queue) fn read(volume: &Volume, mut rq: OwnedRequest<Queue>) {
+    let mut is_rebuilt = false;
     loop {
-        let Some((mut back, view)) = enter(volume, rq) else {
+        let Some((mut back, view)) = enter(volume, rq, is_rebuilt) else {
             return;
         };
         let result = read_all(volume, &view, &back, back.data().failed);
@@ -39,33 +40,35 @@ pub(in crate::queue) fn read(volume: &Volume, mut rq: OwnedRequest<Queue>) {
                 rq = back;
             }
             Err(Failure::Stale) => rq = back,
+            Err(Failure::Unlocked) => (rq, is_rebuilt) = (back, true),
             Err(Failure::Lost | Failure::Wait { .. }) => return finish(back, Status::IOERR),
         }
     }
 }
 
 /// Enters the map, with the range locked if some of it has to be rebuilt: a stripe must not be
-/// seen half written. Or the request waits, and comes again.
+/// seen half written. `known`: it is known to have to be. Or the request waits, and comes again.
 fn enter(
     volume: &Volume,
     mut rq: OwnedRequest<Queue>,
+    known: bool,
 ) -> Option<(OwnedRequest<Queue>, Entered<View>)> {
     let range = range_of(&rq);
     loop {
         let view = volume.enter(rq.hw_queue());
         let io = rq.data_mut();
         io.stage = Stage::SlowRead;
-        if !is_rebuilt(&view, range, io.failed) {
-            return Some((rq, view));
-        }
-        let keys = view.map.rebuild_lock_range(range);
-        match io.locked {
-            Some(held) if held == keys => return Some((rq, view)),
-            Some(_) => {
+        // Once it holds the range it keeps it, as long as that means the same.
+        let wanted = known || io.locked.is_some() || is_rebuilt(&view, range, io.failed);
+        let keys = view.map.lock_range(range).filter(|_| wanted);
+        match (io.locked, keys) {
+            (None, None) => return Some((rq, view)),
+            (Some(held), Some(keys)) if held == keys => return Some((rq, view)),
+            (Some(_), _) => {
                 io.locked = None;
                 volume.unlock(io.id);
             }
-            None => {
+            (None, Some(keys)) => {
                 let id = io.id;
                 rq = volume.locks().lock(keys, id, rq)?;
                 if view.is_current() {
@@ -98,7 +101,7 @@ fn is_rebuilt(view: &View, range: Range, avoid: MemberMask) -> bool {
 fn read_all(
     volume: &Volume,
     view: &View,
-    rq: &Request<Queue>,
+    rq: &OwnedRequest<Queue>,
     avoid: MemberMask,
 ) -> Result<(), Failure> {
     let range = range_of(rq);
@@ -120,6 +123,7 @@ fn read_all(
         let to = x - range.start;
         let (set, part) = (view.set(route), (x, end - x, to));
         let run = match from_set(volume, view, set, rq, part, (alive, avoid)) {
+            Err(Failure::Unlocked) => return Err(Failure::Unlocked),
             // I3: what the target does not give, the source still has.
             Err(_) if in_gap => {
                 let source = &view.map.source;
@@ -133,7 +137,11 @@ fn read_all(
 }
 
 /// Answers a range from the memory of the window that is being rewritten.
-fn from_window(volume: &Volume, rq: &Request<Queue>, range: Range) -> Result<Logical, Failure> {
+fn from_window(
+    volume: &Volume,
+    rq: &OwnedRequest<Queue>,
+    range: Range,
+) -> Result<Logical, Failure> {
     // If it is no more, then a newer cursor says where its data are now.
     let window = volume.window().ok_or(Failure::Stale)?;
     let start = range_of(rq).start;
@@ -149,7 +157,7 @@ fn from_set(
     volume: &Volume,
     view: &View,
     set: &Set,
-    rq: &Request<Queue>,
+    rq: &OwnedRequest<Queue>,
     (x, len, to): (Logical, Sectors, Sectors),
     (alive, avoid): (MemberMask, MemberMask),
 ) -> Result<Sectors, Failure> {
@@ -164,7 +172,12 @@ fn from_set(
     }
 }
 
-fn direct(view: &View, rq: &Request<Queue>, place: Place, to: Sectors) -> Result<Sectors, Failure> {
+fn direct(
+    view: &View,
+    rq: &OwnedRequest<Queue>,
+    place: Place,
+    to: Sectors,
+) -> Result<Sectors, Failure> {
     let member = view.member(place.member).ok_or(Failure::Lost)?;
     // CAST: A request is shorter than 4 GiB.
     let (at, len) = (to.bytes() as u32, place.run.bytes() as u32);
@@ -182,9 +195,13 @@ fn rebuild(
     volume: &Volume,
     view: &View,
     (set, alive): (&Set, MemberMask),
-    rq: &Request<Queue>,
+    rq: &OwnedRequest<Queue>,
     (x, run, to): (Logical, Sectors, Sectors),
 ) -> Result<Sectors, Failure> {
+    if rq.data().locked.is_none() {
+        // It did not have to be a moment ago: the cursor moved on, or only the source is left.
+        return Err(Failure::Unlocked);
+    }
     let mut kit = volume.kits().take();
     let Kit { plan, scratch, .. } = &mut *kit;
     plan_rebuild_into(set, alive, x, run, to, plan);

@@ -34,7 +34,9 @@ pub(in crate::queue) fn write(volume: &Volume, rq: OwnedRequest<Queue>) {
     match result {
         Ok(()) => finish(rq, Status::OK),
         Err(Failure::Members(members)) => fault(rq, members),
-        Err(Failure::Lost | Failure::Stale | Failure::Wait { .. }) => finish(rq, Status::IOERR),
+        Err(Failure::Lost | Failure::Stale | Failure::Unlocked | Failure::Wait { .. }) => {
+            finish(rq, Status::IOERR)
+        }
     }
 }
 
