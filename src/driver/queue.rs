@@ -35,6 +35,7 @@ use crate::sys::block::bio::Outcome;
 use crate::sys::block::mq::{Operations, OwnedRequest, Request};
 use crate::sys::block::{Op, Status};
 use crate::sys::sync::Entered;
+use crate::sys::work::WorkQueue;
 use crate::volume::{Keys, View, Volume};
 
 /// The volumes' operations.
@@ -233,6 +234,12 @@ fn park_faulted(volume: &Volume, mut rq: OwnedRequest<Queue>) {
         return finish(rq, Status::IOERR);
     }
     volume.post(Event::Faulted { members });
+}
+
+/// What a parity write waited for is its now.
+pub(crate) fn resume(mut rq: OwnedRequest<Queue>, op: KBox<ParityOp>, workers: &WorkQueue) {
+    rq.data_mut().parity = Some(op);
+    rq.enqueue(workers);
 }
 
 /// Answers a request that waited for the engine with an error.

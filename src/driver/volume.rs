@@ -34,7 +34,7 @@ use restripe_core::refusal;
 use restripe_core::shape::Change;
 use restripe_core::text::Refusal;
 
-use crate::queue::{Kit, ParityOp, Queue};
+use crate::queue::{self, Kit, ParityOp, Queue};
 use crate::sys::block::{Disk, HolderLink, Member};
 use crate::sys::sync::{Entered, Epochs, SpinLockIrq, WaitQueue};
 use crate::sys::time::now_ns;
@@ -370,8 +370,11 @@ impl Volume {
     }
 
     /// Any context.
-    pub(crate) fn put_parity(&self, op: KBox<ParityOp>) {
-        self.parity_ops(op.large).put(op, &self.workers);
+    pub(crate) fn put_parity(&self, mut op: KBox<ParityOp>) {
+        op.forget();
+        if let Some((op, rq)) = self.parity_ops(op.large).put(op) {
+            queue::resume(rq, op, &self.workers);
+        }
     }
 
     pub(crate) fn kits(&self) -> &Reserve<Kit> {
@@ -379,7 +382,8 @@ impl Volume {
     }
 
     pub(crate) fn put_kit(&self, kit: KBox<Kit>) {
-        self.kits.put(kit, &self.workers);
+        let waiting = self.kits.put(kit);
+        debug_assert!(waiting.is_none(), "only workers want kits, and they wait");
     }
 
     /// Gives back what request `id` holds of the range lock. Any context.

@@ -65,6 +65,11 @@ impl ParityOp {
             },
         })
     }
+
+    /// What it did was for a request that has no more to do with it.
+    pub(crate) fn forget(&mut self) {
+        self.work.under = None;
+    }
 }
 
 impl Work {
@@ -129,15 +134,20 @@ pub(super) fn start(volume: &Volume, mut rq: OwnedRequest<Queue>) {
     let lanes = layout.data_slots() + u64::from(layout.parities());
     let small = range.len() <= layout.locate(range.start).run
         && range.len().bytes() * lanes <= super::super::volume::SMALL_SCRATCH;
-    // One that had to wait for room in the journal has its memory still.
-    let kept = io.parity.take();
+    // One that had to wait, for it or for room in the journal, has its memory already; but perhaps
+    // a set with more slots takes more by now.
+    let kept = match io.parity.take() {
+        Some(op) if small || op.large => Some(op),
+        Some(op) => {
+            volume.put_parity(op);
+            None
+        }
+        None => None,
+    };
     let (mut op, mut rq) = match kept {
         Some(op) => (op, rq),
         None => match volume.parity_ops(!small).take_for(rq) {
-            Some((mut op, rq)) => {
-                op.work.under = None;
-                (op, rq)
-            }
+            Some(taken) => taken,
             None => return,
         },
     };

@@ -66,10 +66,15 @@ fn enter(
     }
 }
 
+/// Gives back the range, and with it the memory that it may have: who holds the range that it will
+/// want may be waiting for that.
 fn unlock(volume: &Volume, rq: &mut OwnedRequest<Queue>) {
     let io = rq.data_mut();
     if io.locked.take().is_some() {
         volume.unlock(io.id);
+    }
+    if let Some(op) = io.parity.take() {
+        volume.put_parity(op);
     }
 }
 

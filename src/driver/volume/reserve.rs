@@ -7,7 +7,6 @@ use super::locks::MAX_TAGS;
 use crate::queue::Queue;
 use crate::sys::block::mq::OwnedRequest;
 use crate::sys::sync::{new_spinlock_irq, SpinLockIrq, WaitQueue};
-use crate::sys::work::WorkQueue;
 
 struct Inner<T> {
     free: KVec<KBox<T>>,
@@ -41,7 +40,7 @@ impl<T: Send + 'static> Reserve<T> {
         }))
     }
 
-    /// One for `rq`, or `rq` is kept, and goes to a worker when there is one. Any context.
+    /// One for `rq`, or `rq` is kept until [`Reserve::put`] has one for it. Any context.
     pub(crate) fn take_for(
         &self,
         rq: OwnedRequest<Queue>,
@@ -70,17 +69,20 @@ impl<T: Send + 'static> Reserve<T> {
         }
     }
 
-    /// Gives one back. Any context.
-    pub(crate) fn put(&self, thing: KBox<T>, queue: &WorkQueue) {
-        let next = {
+    /// Gives one back; or it is the caller's to hand to the request that waits longest for one.
+    /// That request has it then whatever becomes of it, and gives it back in its turn: if it were
+    /// only told that there is one, and then did without, the next would wait for ever. Any context.
+    #[must_use]
+    pub(crate) fn put(&self, thing: KBox<T>) -> Option<(KBox<T>, OwnedRequest<Queue>)> {
+        {
             let mut inner = self.inner.lock();
+            if let Ok(rq) = inner.starved.remove(0) {
+                return Some((thing, rq));
+            }
             // There is room for all there are.
             let _ = inner.free.push_within_capacity(thing);
-            inner.starved.remove(0).ok()
-        };
-        match next {
-            Some(rq) => rq.enqueue(queue),
-            None => self.returned.wake_all(),
         }
+        self.returned.wake_all();
+        None
     }
 }
