@@ -130,7 +130,7 @@ static FILES: &[Attr<ClassNode>] = &[
     }),
     wo(c"stop", |node, line| {
         node.answer(line, || {
-            registry::stop(&node.shared.registry, command::stop(line)?.as_str())
+            registry::stop(&node.shared, command::stop(line)?.as_str())
         })
     }),
     Attr::ro(c"volumes", show_volumes),

@@ -232,9 +232,8 @@ impl Volume {
                 continue;
             };
             self.slots.lock()[index] = None;
-            let mut links = core::mem::take(&mut *self.links.lock());
+            let mut links = self.links.lock();
             links.retain(|link| link.devt() != member.devt());
-            *self.links.lock() = links;
         }
     }
 
@@ -310,8 +309,10 @@ impl Volume {
         drop(disk);
         let thread = self.thread.lock().take();
         drop(thread);
-        self.workers.flush();
-        self.chore_queue.flush();
+        // A chore may be followed by another, and may have the disk until it ends, which in turn
+        // has requests as long as it is there.
+        self.chore_queue.drain();
+        self.workers.drain();
     }
 
     fn wait_for(&self, is_it: impl Fn(u32) -> bool) -> u32 {

@@ -193,7 +193,8 @@ impl Drop for Reservation {
 }
 
 /// Ends a volume that nobody has open.
-pub(super) fn stop(registry: &Mutex<Registry>, name: &str) -> Result<(), Refusal> {
+pub(super) fn stop(shared: &Shared, name: &str) -> Result<(), Refusal> {
+    let registry = &shared.registry;
     let running = take(registry, name)?;
     // May wait for somebody who opens or closes it just now: no lock is held.
     let claimed = running
@@ -205,6 +206,8 @@ pub(super) fn stop(registry: &Mutex<Registry>, name: &str) -> Result<(), Refusal
         if let Some(entry) = registry.find(name) {
             entry.stage = Stage::Running(running);
         }
+        // What changed meanwhile nobody was told of.
+        shared.note_change();
         return Err(refusal!(
             EBUSY,
             "{} is open: mounted, or used by a program; unmount it or end what uses it",

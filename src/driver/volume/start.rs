@@ -88,7 +88,17 @@ impl Volume {
     }
 
     fn why_not(&self) -> Refusal {
-        let blocked = self.engine(|engine| engine.blocked().map(Text::<160>::from));
+        let Some(blocked) = self
+            .engine
+            .lock()
+            .as_ref()
+            .map(|engine| engine.blocked().map(Text::<160>::from))
+        else {
+            return refusal!(
+                ENOMEM,
+                "there is no memory to start the volume; free some and try again"
+            );
+        };
         let why = blocked.unwrap_or_else(|| Text::from("a member takes no superblock"));
         refusal!(
             EIO,

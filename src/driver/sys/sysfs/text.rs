@@ -93,8 +93,12 @@ impl<V: Send + Sync> Texts<V> {
         let Ok(from) = usize::try_from(from) else {
             return EINVAL.to_errno() as isize;
         };
-        // SAFETY: By the caller's contract; sysfs hands memory that was zeroed once.
-        let bytes = unsafe { core::slice::from_raw_parts_mut(buf.cast::<u8>(), count) };
+        // SAFETY: By the caller's contract; sysfs does not say what is in the memory, so that is
+        // set first.
+        let bytes = unsafe {
+            ptr::write_bytes(buf, 0, count);
+            core::slice::from_raw_parts_mut(buf.cast::<u8>(), count)
+        };
         // CAST: At most `count`, which is no more than a page.
         (file.def.read)(&file.data, from, bytes).min(count) as isize
     }

@@ -63,10 +63,11 @@ impl WorkQueue {
         };
     }
 
-    /// Waits until all that is queued now has been done. *Task* context, not of this queue.
-    pub fn flush(&self) {
+    /// Waits until all has been done, also what is queued by what is being done; nobody else
+    /// queues meanwhile. *Task* context, not of this queue.
+    pub fn drain(&self) {
         // SAFETY: The queue is there.
-        unsafe { bindings::__flush_workqueue(self.0.as_ptr()) };
+        unsafe { bindings::drain_workqueue(self.0.as_ptr()) };
     }
 }
 
