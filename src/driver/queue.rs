@@ -187,7 +187,8 @@ fn finish(mut rq: OwnedRequest<Queue>, status: Status) {
 }
 
 /// A write or flush failed at `members`: it keeps its range and waits until the engine says what
-/// becomes of them. Any context.
+/// becomes of them. Until the engine knows it also keeps its map: what ends with a drain is not to
+/// be made durable as if the write had been done. Any context.
 fn fault(mut rq: OwnedRequest<Queue>, members: MemberMask) {
     if members.is_empty() {
         // No member's fault.
@@ -196,7 +197,6 @@ fn fault(mut rq: OwnedRequest<Queue>, members: MemberMask) {
     let io = rq.data_mut();
     io.stage = Stage::Faulted;
     io.failed = members;
-    io.view = None;
     io.done = Sectors::ZERO;
     let parity = io.parity.take();
     let volume = rq.queue_data();
@@ -228,12 +228,14 @@ fn wait_for_map(volume: &Volume, mut rq: OwnedRequest<Queue>, view: Entered<View
 fn park_faulted(volume: &Volume, mut rq: OwnedRequest<Queue>) {
     let io = rq.data_mut();
     io.stage = Stage::Admit;
-    let members = io.failed;
+    let (members, view) = (io.failed, io.view.take());
     // First it waits, then the engine is told: its answer comes to all who wait.
     if let Some(rq) = volume.faulted().put(rq, || !volume.is_failed()) {
+        drop(view);
         return finish(rq, Status::IOERR);
     }
     volume.post(Event::Faulted { members });
+    drop(view);
 }
 
 /// What a parity write waited for is its now.

@@ -30,7 +30,7 @@ pub(in crate::queue) fn write(volume: &Volume, rq: OwnedRequest<Queue>) {
         rq.data_mut().done = done;
         return wait_for_map(volume, rq, view, for_room);
     }
-    drop(view);
+    rq.data_mut().view = Some(view);
     match result {
         Ok(()) => finish(rq, Status::OK),
         Err(Failure::Members(members)) => fault(rq, members),
