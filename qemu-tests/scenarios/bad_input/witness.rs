@@ -117,7 +117,7 @@ pub fn between(judge: &mut Judge) -> Result<()> {
     // They are as large as the disk, and have no more room before the reserve than it.
     for line in [
         format!("level=raid1 add={b} force=1"),
-        format!("level=linear remove=1"),
+        "level=linear remove=1".to_owned(),
         format!("level=linear add={b} remove=0,1 force=1"),
     ] {
         judge.volume_line(VOLUME, "migrate", &line, ENOSPC, &["reduce size"])?;
