@@ -448,6 +448,10 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             row.left_epoch = epoch;
         }
         self.control.committing.faults = self.control.committing.faults | faults;
+        let is_lost = !faults.is_empty() && self.sb.migration.is_none();
+        if is_lost && self.is_true_or_fresh(&self.sb.sets[usize::from(self.sb.present_set())]) {
+            self.believe_new_capacity();
+        }
         self.update_superblock();
         self.sb.generation += 1;
         if self.broken(Rule::Leave) {
@@ -494,6 +498,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 self.sb.clean = clean;
                 self.sb.journal = journal;
                 self.control.starting = false;
+                self.fresh = None;
             }
             Step::Finish if self.sb.migration.is_some() => {
                 let synced = self.target_is_synced();
@@ -516,6 +521,11 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
         if self.control.step == Step::Finish && self.sb.migration.is_none() {
             self.believe_new_capacity();
+            let set = &self.sb.sets[usize::from(self.sb.present_set())];
+            // One parity that is not true yet makes of a lost member something that nobody wrote
+            // there, but two of them make two.
+            let is_fresh = set.layout.parities() == 1 && set.resync > Logical::ZERO;
+            self.fresh = is_fresh.then_some(set.resync);
         }
         if self.control.want_active {
             self.control.want_active = false;
@@ -881,6 +891,12 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
     }
 
+    /// Whether what a resync of the only set has not come to is capacity that is new: it was only
+    /// ever written by rows whose parity was made anew.
+    fn is_true_or_fresh(&self, set: &Set) -> bool {
+        self.fresh.is_some_and(|from| set.resync >= from)
+    }
+
     /// Members that are alive and will be when all is durable that is known of faults.
     pub(super) fn alive_soon(&self) -> MemberMask {
         self.map.alive & !self.control.faults & !self.control.committing.faults
@@ -894,7 +910,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
         let (alive, end) = (self.alive_soon() & !members, self.end());
         let Some(target) = &self.map.target else {
-            return bears(&self.map.source, alive, Range::new(Logical::ZERO, end));
+            let source = &self.map.source;
+            let is_known = bears(source, alive, Range::new(Logical::ZERO, end));
+            return is_known || (self.is_true_or_fresh(source) && source.survives(alive));
         };
         bears(&self.map.source, alive, self.cursor.at_source(end))
             && self.target_bears(target, alive)
@@ -935,6 +953,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// A write reached some of its copies or its parity and not the others, and
     /// the member stays: what the sets know of themselves there is not true any more.
     fn distrust(&mut self, lost: MemberMask) {
+        self.fresh = None;
         for index in 0..self.sb.sets.len() {
             let set = &mut self.sb.sets[index];
             if set.layout.level.is_redundant() && set.members() & lost != MemberMask::EMPTY {
