@@ -6,6 +6,7 @@
 //! [`Map::lock_range`] in the volume's [`range_lock`](crate::range_lock); the cursor is
 //! read after that, so it can't move through a write that holds its range.
 
+use crate::bitmap::Bitmap;
 use crate::geometry::{rem, Logical, MemberMask, Range, Sectors};
 use crate::journal::Journal;
 use crate::placement::Set;
@@ -34,6 +35,8 @@ pub struct Map {
     /// Writes of parity sets go through it first, but those of the gap at the target: rows there
     /// are not the truth yet.
     pub journal: Option<Journal>,
+    /// Writes wait until their regions are marked in it.
+    pub bitmap: Option<Bitmap>,
     /// Writes of the gap wait for the next map. They change places that source and target
     /// share before the parity there follows; that must be over when a commit makes the
     /// target the truth.

@@ -8,7 +8,7 @@ mod volume;
 mod words;
 
 pub use knob::{
-    journal, latency_target_us, migrate_state, size, sync_action, sync_max, sync_speed_max,
+    bitmap, journal, latency_target_us, migrate_state, size, sync_action, sync_max, sync_speed_max,
     MigrateState, SyncRequest,
 };
 pub use value::Paths;

@@ -9,8 +9,10 @@
 //! * `control` takes one durable step at a time (DESIGN I4): flush, superblocks, publish, drain.
 //! * `mover` copies pieces from source to target, through the stash where it must (I1 to I3).
 //! * `rebuild` has members fail, come, go, and writes those anew that lack what is theirs.
+//! * `bitmap` has regions marked before they are written to, and unmarked later.
 //! * `scrub` makes copies and parity true, or compares them (I8).
 
+mod bitmap;
 mod control;
 mod journal;
 mod mover;
@@ -21,9 +23,10 @@ mod status;
 use core::ops::DerefMut;
 
 use crate::admit::{Cursor, Map};
+use crate::bitmap::{Bitmap, Swept};
 use crate::geometry::{Logical, MemberId, MemberMask, Range, Sectors};
 use crate::list::List;
-use crate::ondisk::{JournalMode, Member, StashHeader, Superblock};
+use crate::ondisk::{BitmapMode, JournalMode, Member, StashHeader, Superblock};
 use crate::pace::Pace;
 use crate::rules::{Rule, Rules};
 use crate::shape::Change;
@@ -52,12 +55,15 @@ pub enum Which {
 pub enum Who {
     Control,
     Job(u8),
+    /// A sweep of the bitmap.
+    Marks,
 }
 
 /// What has happened.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Event {
     /// Time has passed.
+    #[default]
     Tick,
     /// Answers `Lock`.
     Locked {
@@ -120,6 +126,23 @@ pub enum Event {
     Replayed {
         failed: MemberMask,
     },
+    /// A write wants marks.
+    WantMarks,
+    /// Answers `LoadMarks`.
+    MarksLoaded,
+    /// Answers `WriteBitmap`.
+    BitmapWritten {
+        failed: MemberMask,
+    },
+    /// Answers `Sweep`.
+    Swept(Swept),
+    /// Answers `NextMarked`.
+    MarkedRun {
+        from: Logical,
+        run: Range,
+    },
+    /// The user's `bitmap`.
+    Bitmap(BitmapMode),
     /// The user's `journal`.
     Journal(JournalMode),
     /// A request failed at these members; it waits for a `Settle`. Said before the
@@ -154,6 +177,27 @@ pub enum Intent {
     /// Write once more what the records say that [`counts`](crate::journal::counts) for
     /// `epoch` and [`replays`](crate::journal::replays) take, in the order of their numbers.
     Replay { epoch: u64 },
+    /// Have the [`Marks`](crate::bitmap::Marks) say what the bitmaps of the members that take part
+    /// say: reset to none, and each [merged](crate::bitmap::Marks::merge).
+    LoadMarks { bitmap: Bitmap, epoch: u64 },
+    /// Reset the marks to all of them if `all` says so, compose them, and write them to these
+    /// members' bitmaps, durably (FUA).
+    WriteBitmap {
+        bitmap: Bitmap,
+        members: MemberMask,
+        clears: bool,
+        all: bool,
+    },
+    /// What was written last [counts](crate::bitmap::Marks::written). No answer.
+    Marked { all: bool },
+    /// [Sweep](crate::bitmap::Marks::sweep) the marks.
+    Sweep {
+        bitmap: Bitmap,
+        below: Logical,
+        capacity: Sectors,
+    },
+    /// Say what the [next marked](crate::bitmap::Marks::next_marked) regions are.
+    NextMarked { from: Logical },
     /// Read `range` at the source into the job's buffer, zeroes behind the volume's end.
     Load { job: u8, range: Range },
     /// Read a stashed window into the job's buffer: from the first of `members` whose data crc is right.
@@ -297,6 +341,7 @@ pub struct Engine<S: DerefMut<Target = Superblock>> {
     now: u64,
     out: List<Intent, MAX_INTENTS>,
     control: control::Control,
+    marks: bitmap::Marks,
     jobs: [Job; JOBS],
     /// End of the last piece started.
     next: Logical,
@@ -364,6 +409,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             now,
             out: List::new(),
             control: control::Control::default(),
+            marks: bitmap::Marks::default(),
             jobs: [Job::default(); JOBS],
             next: cursor.copied,
             need_commit: false,
@@ -407,13 +453,19 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         self.piece = piece;
     }
 
-    /// Begins: replays the journal and loads the stash, where there is any, makes the superblock
+    /// Begins: replays the journal, loads the bitmap and the stash, where there is any, makes the superblock
     /// durable, says `Ready`.
     pub fn start(&mut self) {
         if let Some(epoch) = self.replay.filter(|_| !self.read_only) {
             return self.emit(Intent::Replay { epoch });
         }
-        self.load_found_stash();
+        self.load_found();
+    }
+
+    fn load_found(&mut self) {
+        if !self.load_marks() {
+            self.load_found_stash();
+        }
     }
 
     fn load_found_stash(&mut self) {
@@ -466,12 +518,23 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 who: Who::Job(job),
                 failed,
             } => self.stash_flushed(job, failed),
+            Event::Flushed {
+                who: Who::Marks,
+                failed,
+            } => self.marks_flushed(failed),
             Event::Committed { failed } => self.committed(failed),
             Event::HeadsMoved { failed } => self.heads_moved(failed),
             Event::Signed { failed } => self.signed(failed),
             Event::Dismissed { members } => self.dismissed(members),
             Event::Drained { who: Who::Control } => self.control_drained(),
             Event::Drained { who: Who::Job(job) } => self.window_drained(job),
+            Event::Drained { who: Who::Marks } => self.marks_drained(),
+            Event::WantMarks => self.want_marks(),
+            Event::MarksLoaded => self.load_found_stash(),
+            Event::BitmapWritten { failed } => self.bitmap_written(failed),
+            Event::Swept(swept) => self.swept(swept),
+            Event::MarkedRun { from, run } => self.marked_run(from, run),
+            Event::Bitmap(mode) => self.set_bitmap(mode),
             Event::WantActive if self.sb_active_published() => self.emit(Intent::Publish),
             Event::WantActive => self.control.want_active = true,
             Event::WantRoom => self.control.want_room |= self.map.journal.is_some(),
@@ -588,6 +651,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             let before = (self.out.len(), self.need_commit);
             if self.control.alive() {
                 self.pump_control();
+                if self.started && !self.read_only {
+                    self.pump_marks();
+                }
                 self.pump_jobs();
             } else if self.stopping && self.jobs_at_rest() {
                 self.stopped = true;

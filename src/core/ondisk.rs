@@ -20,7 +20,7 @@ mod signature;
 mod stash;
 mod uuid;
 
-pub use bitmap::{BitmapSector, BITMAP_BITS, BITMAP_SECTOR_BITS};
+pub use bitmap::{BitmapMode, BitmapSector, BITMAP_SECTOR_BITS};
 pub use check::check;
 pub use codec::{decode, encode, is_superblock, DecodeError};
 pub use digest::Digest;
@@ -263,8 +263,9 @@ pub struct Superblock {
     pub generation: u64,
     /// Nothing was being written when this was.
     pub clean: bool,
-    /// Beyond a set's resync cursor all is true where the bitmap has no mark.
+    /// The bitmap is in force: after an unclean stop all is true where it has no mark.
     pub marked: bool,
+    pub bitmap: BitmapMode,
     pub journal: JournalState,
     /// Bytes.
     pub logical_block: u32,
@@ -309,6 +310,7 @@ impl Superblock {
             generation,
             clean,
             marked,
+            bitmap,
             journal,
             logical_block,
             volume_sectors,
@@ -332,6 +334,7 @@ impl Superblock {
         *generation = other.generation;
         *clean = other.clean;
         *marked = other.marked;
+        *bitmap = other.bitmap;
         *journal = other.journal;
         *logical_block = other.logical_block;
         *volume_sectors = other.volume_sectors;
@@ -354,6 +357,7 @@ impl Superblock {
         (self.epoch, self.generation) = (0, 0);
         self.clean = false;
         self.marked = false;
+        self.bitmap = BitmapMode::default();
         self.journal = JournalState::default();
         self.logical_block = 0;
         self.volume_sectors = Sectors::ZERO;

@@ -31,6 +31,7 @@ pub mod probe;
 pub mod parity;
 pub mod stripe;
 
+pub mod bitmap;
 pub mod journal;
 
 pub mod admit;

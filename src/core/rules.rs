@@ -23,8 +23,12 @@ pub enum Rule {
     I8,
     /// What a parity write changes is in the journal first.
     Journal,
-    /// A mark is cleared only when what was written under it is durable.
+    /// A write waits until its regions are durably marked.
     Marks,
+    /// A mark is cleared only when what was written under it is durable.
+    Sweep,
+    /// A bitmap that an earlier assembly left is not believed.
+    Stale,
     /// A migration turns round when all that was under way one way has ended.
     Turn,
     /// Members that leave are wiped when the others durably do without them.
@@ -33,7 +37,7 @@ pub enum Rule {
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Rule; 12] = [
+    pub const ALL: [Rule; 14] = [
         Rule::I1,
         Rule::I2,
         Rule::I3,
@@ -44,6 +48,8 @@ impl Rule {
         Rule::I8,
         Rule::Journal,
         Rule::Marks,
+        Rule::Sweep,
+        Rule::Stale,
         Rule::Turn,
         Rule::Leave,
     ];

@@ -4,7 +4,7 @@
 use super::value;
 use super::words::{line_of, Quoted};
 use crate::geometry::{Logical, Sectors};
-use crate::ondisk::JournalMode;
+use crate::ondisk::{BitmapMode, JournalMode};
 use crate::refusal;
 use crate::text::Refusal;
 
@@ -59,6 +59,21 @@ pub fn journal(line: &[u8]) -> Result<JournalMode, Refusal> {
         refusal!(
             EINVAL,
             "journal can't be set to {}; write auto, always or off",
+            Quoted(word)
+        )
+    })
+}
+
+/// Reads `bitmap`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn bitmap(line: &[u8]) -> Result<BitmapMode, Refusal> {
+    let word = line_of(line)?;
+    BitmapMode::from_name(word).ok_or_else(|| {
+        refusal!(
+            EINVAL,
+            "bitmap can't be set to {}; write internal or none",
             Quoted(word)
         )
     })

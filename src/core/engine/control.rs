@@ -35,7 +35,7 @@ pub enum Step {
     Finish,
     /// Nothing is being written: the superblock says clean.
     Clean,
-    /// The journal is in force from now on, or no more.
+    /// The journal or the bitmap is in force from now on, or no more.
     Journal,
 }
 
@@ -50,6 +50,8 @@ enum State {
     /// Heads of adopted members are being copied, while no write is under way.
     MoveHeads,
     Flush,
+    /// The bitmap is being written, or is about to.
+    Bitmap,
     /// Superblocks are being written, to new members while `rest` is not empty.
     Commit {
         rest: MemberMask,
@@ -124,6 +126,12 @@ impl Control {
         self.state != State::Failed
     }
 
+    /// No fault is known that is not durable.
+    pub(super) fn is_settled(&self) -> bool {
+        let faults = self.faults | self.committing.faults | self.unbearable;
+        faults.is_empty()
+    }
+
     /// Whether the last step of a migration is under way.
     pub(super) fn is_finishing(&self) -> bool {
         self.state != State::Idle && self.step == Step::Finish
@@ -172,6 +180,7 @@ pub fn map_of(sb: &Superblock, read_only: bool) -> Map {
         clean: sb.clean && !read_only,
         hold: false,
         journal: None,
+        bitmap: None,
         gap_waits: false,
         read_only,
         rules: Rules::default(),
@@ -236,7 +245,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             let known = nobody || !self.has_moved();
             return self.begin(if known { Step::Finish } else { Step::Plain });
         }
-        if !self.stopping && self.journal_is_due() {
+        if !self.stopping && (self.journal_is_due() || self.bitmap_is_due()) {
             return self.begin(Step::Journal);
         }
         let overdue = self.now >= self.last_commit + COMMIT_INTERVAL;
@@ -250,7 +259,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         if self.control.dirty {
             return self.begin(Step::Plain);
         }
-        if self.stopping && self.jobs_at_rest() && self.control.wiping.is_empty() {
+        let at_rest = self.jobs_at_rest() && self.marks_idle();
+        if self.stopping && at_rest && self.control.wiping.is_empty() {
             if self.sb.clean {
                 self.stopped = true;
                 self.emit(Intent::Stopped);
@@ -398,7 +408,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
         self.control.flushed_scrub = self.scrub.map_or(Logical::ZERO, |scrub| scrub.done());
         if self.broken(Rule::I4) {
-            return self.commit();
+            return self.bitmap_or_commit();
         }
         self.control.state = State::Flush;
         let members = self.sb.live();
@@ -411,6 +421,19 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     pub(super) fn control_flushed(&mut self, failed: MemberMask) {
         assert_eq!(self.control.state, State::Flush);
         self.note_faults(failed);
+        self.bitmap_or_commit();
+    }
+
+    fn bitmap_or_commit(&mut self) {
+        self.control.state = State::Bitmap;
+        let coming = self.coming;
+        if !self.write_bitmap_first(coming) {
+            self.commit();
+        }
+    }
+
+    pub(super) fn bitmap_is_written(&mut self) {
+        assert_eq!(self.control.state, State::Bitmap);
         self.commit();
     }
 
@@ -571,6 +594,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             self.control.committing.scrubbed = self.scrub.map(|_| to);
         }
         self.update_journal(flushed);
+        self.update_bitmap(flushed);
         self.control.committing.size = self.sb.volume_sectors;
         self.control.committing.leaving =
             self.control.committing.leaving | core::mem::take(&mut self.leaving);
@@ -691,6 +715,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         self.map.rules = self.rules;
         // A map that has sent writers away stays so until `active` is durable.
         self.map.journal = self.journal_after(step, had_journal);
+        self.map.bitmap = self.bitmap_after();
         self.map.clean = self.sb.clean || (keep_clean && !done.active && step != Step::Epoch);
         if let Some(to) = done.scrubbed {
             self.scrub_committed(to);
@@ -864,6 +889,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     }
 
     pub(super) fn note_faults(&mut self, members: MemberMask) {
+        if !members.is_empty() {
+            self.void_sweep();
+        }
         // Made durable already: whoever failed at some of these, and at no others, may try again.
         let settled = members & !self.sb.live() & !self.control.committing.faults;
         if !settled.is_empty() {
@@ -962,6 +990,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             }
         }
         self.void_scrub();
+        self.doubt_bitmap();
         let map = map_of(&self.sb, self.map.read_only);
         self.map.source.resync = map.source.resync;
         if let (Some(now), Some(then)) = (&mut self.map.target, map.target) {

@@ -59,7 +59,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             self.block(lost);
             return self.fail();
         }
-        self.load_found_stash();
+        self.load_found();
     }
 
     /// The journal is not what it has to be: a step that holds all writes changes that.

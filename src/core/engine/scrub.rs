@@ -4,6 +4,7 @@
 
 use core::ops::DerefMut;
 
+use super::bitmap::Run;
 use super::{Engine, Intent, JobState, Kind, Which, PIECE};
 use crate::geometry::{Logical, MemberMask, Range, Sectors};
 use crate::ondisk::Superblock;
@@ -160,6 +161,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 self.scrub = self.due_recovery();
             }
             if let Some(scrub) = self.scrub {
+                self.forget_run();
                 // A flush under way is of no use to it, however far another pass had come.
                 self.control.flushed_scrub = scrub.done();
                 self.emit(Intent::Changed);
@@ -186,6 +188,11 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             }
             let (which, limit) = match scrub.kind {
                 ScrubKind::Recover => self.holder(scrub.next),
+                ScrubKind::Resync => match self.next_run(scrub.next) {
+                    Run::UpTo(to) => (Some(scrub.which), scrub.end.min(to)),
+                    Run::SkipTo(to) => (None, scrub.end.min(to)),
+                    Run::Wait => return,
+                },
                 _ => (Some(scrub.which), scrub.end),
             };
             let Some(which) = which else {
@@ -239,7 +246,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             return false;
         }
         (scrub.progress, scrub.next) = (to, to);
-        self.recovered(to);
+        if scrub.kind == ScrubKind::Recover {
+            self.recovered(to);
+        }
         true
     }
 

@@ -229,11 +229,15 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// The next moment, in milliseconds, at which a `Tick` is of use.
     pub fn wake_at(&self) -> Option<u64> {
         let work = self.map.target.is_some() || self.scrub.is_some();
-        work.then(|| {
+        let work = work.then(|| {
             let commit = self.last_commit + super::COMMIT_INTERVAL;
             self.pace
                 .wait_until(self.now)
                 .map_or(commit, |at| at.min(commit))
-        })
+        });
+        match (work, self.sweep_at()) {
+            (Some(work), Some(sweep)) => Some(work.min(sweep)),
+            (work, sweep) => work.or(sweep),
+        }
     }
 }

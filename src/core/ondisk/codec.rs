@@ -12,8 +12,8 @@ use super::format::{
     VERSION,
 };
 use super::{
-    check, JournalMode, JournalState, MapRange, Member, MemberState, Migration, Region, RegionKind,
-    Superblock, Uuid, SUPERBLOCK_SIZE,
+    check, BitmapMode, JournalMode, JournalState, MapRange, Member, MemberState, Migration, Region,
+    RegionKind, Superblock, Uuid, SUPERBLOCK_SIZE,
 };
 use crate::geometry::{Logical, MemberId, Physical, Range, Sectors, SlotId, MAX_MEMBERS};
 use crate::layout::{Layout, Level};
@@ -94,6 +94,7 @@ fn fill(superblock: &Superblock, this_member: MemberId, block: &mut Block) {
         }
     }
     block.journal_mode = superblock.journal.mode.code();
+    block.bitmap_mode = superblock.bitmap.code();
     block.retired_lap.set(superblock.journal.retired);
     block.compat.set(superblock.compat);
     block.ro_compat.set(superblock.ro_compat);
@@ -247,6 +248,9 @@ fn take(block: &Block, into: &mut Superblock) -> Result<(), &'static str> {
     let Some(mode) = JournalMode::from_code(block.journal_mode) else {
         return Err("its journal is used in a way that is not known here");
     };
+    let Some(bitmap) = BitmapMode::from_code(block.bitmap_mode) else {
+        return Err("its bitmap is kept in a way that is not known here");
+    };
     into.version = block.version.get();
     into.compat = block.compat.get();
     into.ro_compat = block.ro_compat.get();
@@ -260,6 +264,7 @@ fn take(block: &Block, into: &mut Superblock) -> Result<(), &'static str> {
     into.generation = block.generation.get();
     into.clean = block.flags & FLAG_CLEAN != 0;
     into.marked = block.flags & FLAG_MARKED != 0;
+    into.bitmap = bitmap;
     into.journal = JournalState {
         mode,
         in_force: block.flags & FLAG_JOURNALED != 0,

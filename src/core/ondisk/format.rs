@@ -18,7 +18,7 @@
 //! | 8 | 4 | CRC-32C of bytes 12 to the end |
 //! | 12 | 2 | version |
 //! | 14 | 1 | the member this copy is on: row of the member table |
-//! | 15 | 1 | flags: 1 clean, 2 the bitmap tells what to resync, 4 the journal is in force |
+//! | 15 | 1 | flags: 1 clean, 2 the bitmap is in force, 4 the journal is in force |
 //! | 16 | 24 | feature bits: compatible, read-only compatible, incompatible |
 //! | 40 | 16 | volume uuid |
 //! | 56 | 32 | volume name |
@@ -35,6 +35,7 @@
 //! | 3552 | 32 * 16 | mismatches |
 //! | 4064 | 8 | last lap of the journal that is retired |
 //! | 4072 | 1 | journal: 0 auto, 1 always, 2 off |
+//! | 4073 | 1 | bitmap: 0 internal, 1 none |
 //! | 4096 | 32 * 320 | members |
 //! | 14336 | 2048 | unused |
 
@@ -191,7 +192,8 @@ pub(super) struct Block {
     pub(super) mismatches: [DiskMismatch; 32],
     pub(super) retired_lap: U64,
     pub(super) journal_mode: u8,
-    unused: [u8; 23],
+    pub(super) bitmap_mode: u8,
+    unused: [u8; 22],
     pub(super) members: [DiskMember; DISK_MEMBERS],
     unused_end: [u8; 2048],
 }
@@ -256,6 +258,7 @@ mod tests {
             offset_of!(Block, mismatches),
             offset_of!(Block, retired_lap),
             offset_of!(Block, journal_mode),
+            offset_of!(Block, bitmap_mode),
             offset_of!(Block, members),
             offset_of!(Block, unused_end),
         ];
@@ -263,7 +266,7 @@ mod tests {
             offsets,
             [
                 8, 12, 14, 15, 16, 40, 56, 88, 120, 136, 152, 160, 164, 168, 176, 256, 3456, 3552,
-                4064, 4072, 4096, 14336
+                4064, 4072, 4073, 4096, 14336
             ]
         );
         assert_eq!(size_of::<DiskMigration>(), 80);

@@ -37,7 +37,8 @@ pub fn write_volume(sb: &Superblock, out: &mut impl Write) -> fmt::Result {
     writeln!(out, "epoch: {}", sb.epoch)?;
     writeln!(out, "generation: {}", sb.generation)?;
     writeln!(out, "clean: {}", u8::from(sb.clean))?;
-    writeln!(out, "bitmap_refines_resync: {}", u8::from(sb.marked))?;
+    writeln!(out, "bitmap: {}", sb.bitmap.name())?;
+    writeln!(out, "bitmap_in_force: {}", u8::from(sb.marked))?;
     writeln!(out, "journal: {}", sb.journal.mode.name())?;
     writeln!(out, "journal_in_force: {}", u8::from(sb.journal.in_force))?;
     writeln!(out, "journal_retired_lap: {}", sb.journal.retired)?;

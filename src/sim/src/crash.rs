@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use fastrand::Rng;
 use restripe_core::admit::{Cursor, Map, Route};
+use restripe_core::bitmap::Bitmap;
 use restripe_core::engine::Engine;
 use restripe_core::geometry::{Logical, MemberId, MemberMask, Offset, Range, Sectors, SlotId};
 use restripe_core::ondisk::{
@@ -14,6 +15,7 @@ use restripe_core::ondisk::{
 };
 use restripe_core::placement::Set;
 use restripe_core::recover::{AssembleOptions, Devices, recover};
+use restripe_core::rules::{Rule, Rules};
 use restripe_core::stripe::{Buf, Plan, Read, plan_rebuild, read};
 use restripe_core::text::{Errno, Refusal};
 
@@ -21,6 +23,7 @@ use crate::blobs::{Blobs, crc, crc_of_tags};
 use crate::disk::{Entry, Image, Tag, slice, within};
 use crate::io::What;
 use crate::journal::records;
+use crate::marks::{SHIFT, VolumeMarks, load, no_marks};
 use crate::oracle::{Oracle, Wrong};
 use crate::plan::{calculate, parity, scratch_at};
 use crate::scenario::Scenario;
@@ -358,6 +361,8 @@ pub struct Reader<'a> {
     pub cursor: Cursor,
     pub window: &'a [Tag],
     pub window_start: u64,
+    /// Where the bitmap is in force: what it has no mark for is true.
+    pub marks: Option<(Bitmap, &'a VolumeMarks)>,
 }
 
 impl Reader<'_> {
@@ -452,7 +457,13 @@ impl Reader<'_> {
         let layout = &set.layout;
         let from = held.start;
         let end = held.end.round_up(layout.stripe()).0;
-        let end = Logical(end.min(layout.capacity().0)).min(set.resync);
+        let end = Logical(end.min(layout.capacity().0));
+        let is_true = |start: Logical, end: Logical| {
+            let unmarked = |(bitmap, marks): &(Bitmap, &VolumeMarks)| {
+                !marks.touches(bitmap, Range::new(start, end))
+            };
+            end <= set.resync || self.marks.as_ref().is_some_and(unmarked)
+        };
         if held.is_empty() || !layout.level.is_redundant() {
             return Ok(());
         }
@@ -462,7 +473,7 @@ impl Reader<'_> {
         };
         let wrong = |x: Logical| {
             Err(format!(
-                "{} is not true for sector {} although it is synced up to sector {}",
+                "{} is not true for sector {} although it is synced up to sector {}, or not marked",
                 layout.level.name(),
                 x.0,
                 set.resync.0
@@ -475,7 +486,7 @@ impl Reader<'_> {
                     let copy = layout.copy(x, step);
                     alive.has(set.member(copy.slot, copy.offset))
                 };
-                if !(0..layout.copies()).all(is_there) {
+                if !(0..layout.copies()).all(is_there) || !is_true(x, x + Sectors(1)) {
                     continue;
                 }
                 let mut tags = (0..layout.copies()).map(|step| {
@@ -492,6 +503,10 @@ impl Reader<'_> {
         let mut row = layout.row(from);
         while (row + 1) * layout.stripe().0 <= end.0 {
             let x = Logical(row * layout.stripe().0);
+            if !is_true(x, x + layout.stripe()) {
+                row += 1;
+                continue;
+            }
             let (alive, _) = self.map.alive_at(&self.cursor, x);
             for offset in (row * layout.chunk.0..(row + 1) * layout.chunk.0).map(Offset) {
                 let is_there = |slot| alive.has(set.member(SlotId(slot), offset));
@@ -527,6 +542,7 @@ impl Found {
             cursor: self.cursor,
             window: &self.stash_data,
             window_start: self.stash.map_or(0, |s| s.range.start.0),
+            marks: None,
         }
     }
 }
@@ -548,6 +564,7 @@ pub struct Trial<'a> {
     pub silent: MemberMask,
     pub strict: &'a Oracle,
     pub loose: &'a Oracle,
+    pub rules: Rules,
 }
 
 impl Trial<'_> {
@@ -583,7 +600,9 @@ impl Trial<'_> {
         };
         let replayed = self.replayed(&found, images);
         self.compare(&found, &replayed, oracle)?;
-        let reader = found.reader(self.scenario, &replayed);
+        let marks = self.marks(&found, images);
+        let mut reader = found.reader(self.scenario, &replayed);
+        reader.marks = marks.as_ref().map(|(bitmap, marks)| (*bitmap, marks));
         reader.check_sets()?;
         Ok(Some(found))
     }
@@ -592,6 +611,22 @@ impl Trial<'_> {
     fn is_covered(&self) -> bool {
         let journaled = self.scenario.journal != JournalMode::Off && !self.exposed;
         self.scenario.absent.is_some() && !self.flaky && journaled
+    }
+
+    /// What the bitmap found says, if it is in force.
+    fn marks(&self, found: &Found, images: &[Image]) -> Option<(Bitmap, VolumeMarks)> {
+        let sb = &found.superblock;
+        if !sb.marked {
+            return None;
+        }
+        let (bitmap, marks) = (Bitmap::of(sb, SHIFT), no_marks());
+        let epoch = match self.rules.broken(Rule::Stale) {
+            true => 0,
+            false => sb.epoch - 1,
+        };
+        let from = (self.scenario, &**self.blobs, images);
+        load(&marks, from, sb, (&bitmap, epoch));
+        Some((bitmap, marks))
     }
 
     /// What the members hold when the journal has been replayed.

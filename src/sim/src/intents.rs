@@ -22,6 +22,20 @@ impl World {
             }
             Intent::Unlock { job } => self.unlock(u64::from(job)),
             Intent::Replay { epoch } => self.begin_replay(epoch),
+            Intent::LoadMarks { bitmap, epoch } => self.load_marks(&bitmap, epoch),
+            Intent::WriteBitmap {
+                bitmap,
+                members,
+                clears,
+                all,
+            } => self.write_bitmap(&bitmap, members, (clears, all)),
+            Intent::Marked { all } => self.marks.written(all),
+            Intent::Sweep {
+                bitmap,
+                below,
+                capacity,
+            } => self.sweep(&bitmap, below, capacity),
+            Intent::NextMarked { from } => self.next_marked(from),
             Intent::Load { job, range } => self.load(job, range),
             Intent::LoadStash {
                 job,

@@ -22,6 +22,7 @@ pub enum Owner {
     /// Superblocks of members that leave: all of them, and whether the newer ones are still there.
     Dismiss(MemberMask, bool),
     Replay,
+    Bitmap,
 }
 
 /// Transfers that are waited for together.
@@ -331,9 +332,12 @@ impl World {
                 Some(request) => (&mut request.data, &mut request.scratch),
                 None => return,
             },
-            Owner::Flush(_) | Owner::Commit | Owner::Sign | Owner::Dismiss(..) | Owner::Replay => {
-                unreachable!("they read nothing")
-            }
+            Owner::Flush(_)
+            | Owner::Commit
+            | Owner::Sign
+            | Owner::Dismiss(..)
+            | Owner::Replay
+            | Owner::Bitmap => unreachable!("they read nothing"),
         };
         match dest {
             Dest::Data(at) => data[at..at + tags.len()].copy_from_slice(tags),
@@ -347,6 +351,7 @@ impl World {
             Owner::Request(id) => self.request_io_done(id, failed),
             Owner::Flush(who) => self.tell(Event::Flushed { who, failed }),
             Owner::Commit => self.tell(Event::Committed { failed }),
+            Owner::Bitmap => self.tell(Event::BitmapWritten { failed }),
             Owner::Heads => self.heads_io_done(failed),
             Owner::Sign => self.tell(Event::Signed { failed }),
             Owner::Dismiss(members, true) => self.wipe(members, false),

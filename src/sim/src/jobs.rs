@@ -293,6 +293,9 @@ impl World {
         (which, range, kind): (Which, Range, ScrubKind),
         members: (MemberMask, MemberMask),
     ) {
+        if kind == ScrubKind::Resync {
+            self.check_resync(range);
+        }
         let set = self.set(which);
         let mut scrubs = VecDeque::new();
         let repair = matches!(kind, ScrubKind::Resync | ScrubKind::Recover);

@@ -11,6 +11,7 @@ mod intents;
 mod io;
 mod jobs;
 pub mod journal;
+pub mod marks;
 pub mod oracle;
 mod plan;
 pub mod requests;

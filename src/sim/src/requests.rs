@@ -180,6 +180,14 @@ impl World {
             }
             return;
         }
+        if let Some(bitmap) = &map.bitmap
+            && !self.marks.is_marked(bitmap, range)
+        {
+            self.marks.want(bitmap, range);
+            self.request(id).phase = Phase::Parked;
+            self.parked.push(id);
+            return self.tell(Event::WantMarks);
+        }
         let keys = map.lock_range(range);
         if locked != keys {
             if locked.is_some() {
@@ -503,7 +511,14 @@ impl World {
             }
         }
         if !failed.is_empty() && self.may_read_elsewhere(id, failed) {
-            self.request(id).unread = failed;
+            let request = self.request(id);
+            request.unread = failed;
+            let is_current = request.view.as_ref().map(|v| v.map) == Some(self.view.map);
+            if !is_current {
+                // By now more of the set may be known to be true.
+                self.leave(id);
+                return self.enter(id);
+            }
             return self.next_read(id);
         }
         let request = self.request(id);

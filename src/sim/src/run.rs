@@ -217,6 +217,7 @@ impl Runner {
             silent: MemberMask::EMPTY,
             strict: &strict,
             loose: &loose,
+            rules: self.rules,
         };
         let found = trial.check(&images)?;
         let found = found.ok_or("the first assembly is refused")?;
@@ -301,6 +302,8 @@ impl Runner {
         self.tally.steps += life.steps;
         self.tally.rebuilt += world.rebuilt;
         self.tally.mended += world.mended;
+        self.tally.swept += world.swept;
+        self.tally.spared += u64::from(world.is_spared());
         if let (Some(trace), true, true) = (&self.trace, result.is_ok(), depth > 0) {
             // What a branch did well is no part of a failure's story.
             trace.borrow_mut().truncate(kept);
@@ -799,6 +802,7 @@ fn trial(world: &World) -> Trial<'_> {
         silent: !world.answering(),
         strict: &world.strict,
         loose: &world.loose,
+        rules: world.view.map.rules,
     }
 }
 
@@ -851,6 +855,7 @@ impl World {
             cursor: self.view.cursor.get(),
             window: self.window_data(),
             window_start: self.window_start(),
+            marks: self.view.map.bitmap.map(|bitmap| (bitmap, &self.marks)),
         }
     }
 }

@@ -14,7 +14,7 @@ use restripe_core::geometry::{Logical, MemberId, MemberMask, Physical, Sectors, 
 use restripe_core::layout::{Layout, Level};
 use restripe_core::list::List;
 use restripe_core::ondisk::{
-    HEAD_LEN, JournalMode, MapRange, Member, MemberState, Migration, RegionKind,
+    BitmapMode, HEAD_LEN, JournalMode, MapRange, Member, MemberState, Migration, RegionKind,
     SUPERBLOCK_SECTORS, Serial, Superblock, UNIT, Uuid, member_geometry,
 };
 use restripe_core::placement::{Extent, Set};
@@ -74,6 +74,7 @@ pub struct Scenario {
     /// A member that had its data before restripe.
     adopted: Option<u8>,
     pub journal: JournalMode,
+    pub bitmap: BitmapMode,
     /// A member that is not there from the start.
     pub absent: Option<u8>,
     /// Where on the first member the end of its data was, if that is on another one now.
@@ -87,6 +88,7 @@ struct Places {
     shape: Rc<Shape>,
     stash: u64,
     head: u64,
+    bitmap: u64,
     journal: u64,
     slots: [u64; 2],
 }
@@ -105,6 +107,7 @@ impl std::fmt::Display for Scenario {
             write!(f, ", no cache")?;
         }
         write!(f, ", journal {}", self.journal.name())?;
+        write!(f, ", bitmap {}", self.bitmap.name())?;
         if let Some(member) = self.absent {
             write!(f, ", without member {member}")?;
         }
@@ -270,6 +273,7 @@ impl Scenario {
         sb.epoch = 1;
         sb.clean = true;
         sb.journal.mode = self.journal;
+        sb.bitmap = self.bitmap;
         sb.logical_block = 512;
         sb.volume_sectors = Sectors(self.size);
         let mut set = self.source.set();
@@ -409,6 +413,11 @@ impl Scenario {
         self.places(member).head
     }
 
+    /// Where on a member its bitmap begins.
+    pub fn bitmap(&self, member: u8) -> u64 {
+        self.places(member).bitmap
+    }
+
     /// Where on a member its journal begins.
     pub fn journal(&self, member: u8) -> u64 {
         self.places(member).journal
@@ -470,6 +479,11 @@ impl Scenario {
             start: stash,
             len: UNIT.0 + self.longest().0.min(self.size),
         });
+        let bitmap = start(RegionKind::Bitmap);
+        windows.push(Window {
+            start: bitmap,
+            len: UNIT.0,
+        });
         let journal = start(RegionKind::Journal);
         windows.push(Window {
             start: journal,
@@ -486,6 +500,7 @@ impl Scenario {
             shape,
             stash,
             head,
+            bitmap,
             journal,
             slots,
         }
@@ -511,6 +526,7 @@ impl Scenario {
             forced_way: None,
             adopted: None,
             journal: JournalMode::Auto,
+            bitmap: BitmapMode::Internal,
             absent: None,
             end: Vec::new(),
             places: OnceCell::new(),

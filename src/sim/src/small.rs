@@ -202,6 +202,23 @@ pub fn at_rest() -> Vec<Scenario> {
     all
 }
 
+/// Sets of many regions, with copies or parity.
+pub fn of_many_regions() -> Vec<Scenario> {
+    let mut all = Vec::new();
+    for (level, members) in [
+        (Level::Raid1, 2),
+        (Level::Raid1, 3),
+        (Level::Raid10 { copies: 2 }, 3),
+        (Level::Raid5, 3),
+        (Level::Raid6, 4),
+    ] {
+        let order: Vec<u8> = (0..members).collect();
+        let set = SetSpec::new(level, 8, &order, 0, 500, 1);
+        all.push(Scenario::new(members, 500, set, None, 8));
+    }
+    all
+}
+
 /// Parity sets short of a member from the start, each member in turn: what a crash leaves half
 /// written must not take with it what the missing member held.
 pub fn write_holes() -> Vec<Scenario> {

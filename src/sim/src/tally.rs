@@ -22,6 +22,12 @@ pub struct Tally {
     pub windows: u64,
     /// States whose writes are journaled.
     pub journaled: u64,
+    /// States whose bitmap is in force.
+    pub marked: u64,
+    /// Sweeps that cleared marks.
+    pub swept: u64,
+    /// Lives that began with a resync of less than half of the volume.
+    pub spared: u64,
     /// States after a member was lost, or that never had it.
     pub short: u64,
     /// Assemblies without a member more.
@@ -55,6 +61,9 @@ impl Tally {
         self.turned += other.turned;
         self.windows += other.windows;
         self.journaled += other.journaled;
+        self.marked += other.marked;
+        self.swept += other.swept;
+        self.spared += other.spared;
         self.short += other.short;
         self.degraded += other.degraded;
         self.rebuilding += other.rebuilding;
@@ -75,6 +84,7 @@ impl Tally {
         self.windows += counts(cursor.window.is_some());
         self.rebuilding += counts(!map.rebuilding.is_empty());
         self.journaled += counts(sb.journal.in_force);
+        self.marked += counts(sb.marked);
         self.short += counts(world.faulted);
         let (Some(target), Some(migration)) = (&map.target, sb.migration) else {
             return;
@@ -98,13 +108,14 @@ impl fmt::Display for Tally {
         let (seen, pairs) = self.pairs();
         write!(
             f,
-            "of the states {} migrating up, {} down, {} of them turned round; {} in stash windows, {} journaled, {} short of a member, \
+            "of the states {} migrating up, {} down, {} of them turned round; {} in stash windows, {} journaled, {} with a bitmap, {} short of a member, \
              {} in rebuilds ({} came to their end); {} assemblies without one member more; migrations of {seen} of {pairs} pairs of levels",
             self.up,
             self.down,
             self.turned,
             self.windows,
             self.journaled,
+            self.marked,
             self.short,
             self.rebuilding,
             self.rebuilt,

@@ -26,6 +26,7 @@ use crate::heads::Heads;
 use crate::io::{Batch, Op};
 use crate::jobs::JobTask;
 use crate::journal::Replay;
+use crate::marks::{INTERVAL, SHIFT, VolumeMarks, no_marks};
 use crate::oracle::Oracle;
 use crate::requests::Request;
 use crate::scenario::Scenario;
@@ -68,6 +69,13 @@ pub struct World {
     /// Members that the user has fail, and that requests don't know of yet.
     pub(crate) failing: MemberMask,
     pub(crate) ring: Ring,
+    pub(crate) marks: VolumeMarks,
+    /// Sweeps that found marks to clear.
+    pub swept: u64,
+    /// Some was resynced in this life.
+    pub(crate) resynced: bool,
+    /// Sectors of all rows that were marked when it began.
+    pub(crate) marked: Option<u64>,
     /// Records that are being replayed.
     pub(crate) replay: Replay,
     /// Who waits for which requests to end.
@@ -153,6 +161,7 @@ impl World {
         }
         let mut engine = Engine::new(start.superblock, Box::default(), start.stash, false, 0);
         engine.set_piece(Sectors(scenario.piece));
+        engine.set_bitmap_scale(SHIFT, INTERVAL);
         engine.break_rules(rules);
         engine.set_replay(start.replay);
         let view = Rc::new(View {
@@ -181,6 +190,10 @@ impl World {
             locks: RangeLock::new(),
             failing: MemberMask::EMPTY,
             ring: Ring::default(),
+            marks: no_marks(),
+            swept: 0,
+            resynced: false,
+            marked: None,
             replay: Replay::default(),
             drains: Vec::new(),
             ready: false,

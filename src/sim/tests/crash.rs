@@ -222,3 +222,32 @@ fn full_disks_in_their_true_proportions() {
     };
     try_all("full disks", &small::full_disks(), effort, 12, 200);
 }
+
+/// After a crash no more than what is marked is resynced (the world says so where it is more), and
+/// what is not written to any more is marked no longer.
+#[test]
+fn marks_bound_a_resync() {
+    let effort = Effort {
+        states: 8,
+        every: 4,
+        crashes: 4,
+        requests: 12,
+        ..EVERY_STEP
+    };
+    let mut tally = Tally::default();
+    for scenario in small::of_many_regions() {
+        for seed in 0..10 {
+            let mut runner = Runner::new(scenario.clone(), effort, seed, Rules::default());
+            if let Err(failure) = runner.run() {
+                panic!("{}", story(&scenario, effort, seed, &failure));
+            }
+            tally.add(&runner.tally);
+        }
+    }
+    println!(
+        "{} sweeps; {} lives of {} began with less than half marked",
+        tally.swept, tally.spared, tally.lives
+    );
+    assert!(tally.swept > 100, "marks are cleared");
+    assert!(tally.spared > 10, "little is resynced");
+}

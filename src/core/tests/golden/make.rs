@@ -136,7 +136,12 @@ fn bitmap() -> Vec<u8> {
         shift: 11,
     };
     let mut bytes = vec![0; 512];
-    sector.encode(|bit| bit % 100 == 3, &mut bytes, crc32c::crc32c);
+    let word = |word: usize| {
+        (0..32).fold(0, |bits, i| {
+            bits | u32::from((word * 32 + i) % 100 == 3) << i
+        })
+    };
+    sector.encode(word, &mut bytes, crc32c::crc32c);
     bytes
 }
 

@@ -4,6 +4,7 @@
 use std::cell::Cell;
 
 use super::common::{blank, created, mib, migrating, uuid};
+use restripe_core::bitmap::Swept;
 use restripe_core::engine::{Engine, Event, Intent};
 use restripe_core::geometry::{Logical, MemberId, MemberMask, Range, Sectors};
 use restripe_core::layout::Level;
@@ -35,6 +36,13 @@ fn run_until(volume: &mut Volume, stop: impl Fn(&Volume, &Intent) -> bool) {
         let event = match intent {
             Intent::Lock { job, .. } => Event::Locked { job },
             Intent::Replay { .. } => Event::Replayed { failed },
+            Intent::LoadMarks { .. } => Event::MarksLoaded,
+            Intent::WriteBitmap { .. } => Event::BitmapWritten { failed },
+            Intent::Sweep { .. } => Event::Swept(Swept::default()),
+            Intent::NextMarked { from } => Event::MarkedRun {
+                from,
+                run: Range::new(from, Logical(u64::MAX)),
+            },
             Intent::Load { job, .. } | Intent::LoadStash { job, .. } => {
                 Event::Loaded { job, failed }
             }
@@ -50,6 +58,7 @@ fn run_until(volume: &mut Volume, stop: impl Fn(&Volume, &Intent) -> bool) {
             Intent::Dismiss { members } => Event::Dismissed { members },
             Intent::Drain { who } => Event::Drained { who },
             Intent::Unlock { .. }
+            | Intent::Marked { .. }
             | Intent::Publish
             | Intent::Settle { .. }
             | Intent::Ready
