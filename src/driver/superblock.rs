@@ -7,7 +7,7 @@ use pin_init::{init, init_array_from_fn, Init};
 use restripe_core::{
     geometry::Sectors,
     list::List,
-    ondisk::{Name, Superblock, Uuid, VERSION},
+    ondisk::{BitmapMode, Name, Superblock, Uuid, VERSION},
     text::Text,
 };
 
@@ -28,6 +28,7 @@ pub(crate) fn empty() -> Result<KBox<Superblock>> {
             generation: 0,
             clean: false,
             marked: false,
+            bitmap: BitmapMode::Internal,
             journal: Default::default(),
             logical_block: 0,
             volume_sectors: Sectors::ZERO,

@@ -7,6 +7,7 @@
 mod inbox;
 mod limits;
 mod locks;
+mod marks;
 mod meter;
 mod parking;
 mod reserve;
@@ -16,6 +17,7 @@ mod view;
 mod window;
 
 pub(crate) use locks::{Keys, MAX_TAGS};
+pub(crate) use marks::VolumeMarks;
 pub(crate) use start::{row_scratch, Present, Start};
 pub(crate) use status::Status;
 pub(crate) use view::{Members, View};
@@ -81,7 +83,9 @@ pub(crate) struct Volume {
     /// Room in the journal.
     #[pin]
     ring: SpinLockIrq<Ring>,
-    /// Writes that wait for another map.
+    /// What of the write-intent bitmap writes go by.
+    marks: VolumeMarks,
+    /// Writes that wait for another map, or for marks.
     #[pin]
     parked: Parking,
     /// Requests that failed at members and wait for the engine.
@@ -136,8 +140,8 @@ pub(crate) struct Volume {
 }
 
 impl Volume {
-    /// Takes note of an event. `WantActive`, `WantRoom` and `Faulted` in any context, all others in *task*
-    /// context, where it may wait a moment for room.
+    /// Takes note of an event. `WantActive`, `WantRoom`, `WantMarks` and `Faulted` in any context, all others
+    /// in *task* context, where it may wait a moment for room.
     pub(crate) fn post(&self, event: Event) {
         self.inbox.put(event);
         self.epochs.waiters().wake_all();
@@ -352,6 +356,10 @@ impl Volume {
 
     pub(crate) fn ring(&self) -> &SpinLockIrq<Ring> {
         &self.ring
+    }
+
+    pub(crate) fn marks(&self) -> &VolumeMarks {
+        &self.marks
     }
 
     pub(crate) fn parked(&self) -> &Parking {

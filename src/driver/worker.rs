@@ -2,6 +2,7 @@
 //! The thread that drives a volume's engine: events in, intents carried out. It never waits for
 //! members: what takes I/O is a chore of a work queue, and drains are looked after on the side.
 
+mod bitmap;
 mod chore;
 mod commit;
 mod dismiss;
@@ -70,7 +71,9 @@ pub(crate) fn views(
 struct Worker {
     volume: Arc<Volume>,
     /// Drains that are not over, with the first epoch that they don't wait for.
-    drains: List<Drain, { JOBS + 1 }>,
+    drains: List<Drain, { JOBS + 2 }>,
+    /// Answers to intents that were carried out at once.
+    answers: List<Event, 4>,
     /// Views that nobody has: with those that the epochs hold there is always one left.
     spares: Views,
     /// The present epoch had the present cursor from its start.
@@ -119,6 +122,7 @@ fn run(volume: &Arc<Volume>, birth: Birth, _control: &KthreadControl) {
     let mut worker = Worker {
         volume: volume.clone(),
         drains: List::new(),
+        answers: List::new(),
         spares: birth.spares,
         is_fresh: false,
         busy: now_ms(),
@@ -150,8 +154,15 @@ impl Worker {
             return;
         };
         f(engine);
-        while let Some(intent) = engine.take() {
-            self.carry_out(engine, intent);
+        loop {
+            while let Some(intent) = engine.take() {
+                self.carry_out(engine, intent);
+            }
+            if self.answers.is_empty() {
+                return;
+            }
+            let event = self.answers.remove(0);
+            engine.handle(now_ms(), event);
         }
     }
 

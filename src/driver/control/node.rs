@@ -82,6 +82,10 @@ static FILES: &[Attr<Node>] = &[
     ),
     rw(c"journal", shape::show_journal, shape::store_journal),
     Attr::ro(c"journal_in_force", shape::show_journal_in_force),
+    rw(c"bitmap", shape::show_bitmap, shape::store_bitmap),
+    Attr::ro(c"bitmap_in_force", shape::show_bitmap_in_force),
+    Attr::ro(c"bitmap_chunk", shape::show_bitmap_chunk),
+    Attr::ro(c"bitmap_dirty", shape::show_bitmap_dirty),
     rw(
         c"latency_target_us",
         progress::show_latency_target,

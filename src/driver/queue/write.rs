@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Admission of writes, discards and zeroings: by the map, and for their range.
+//! Admission of writes, discards and zeroings: by the map, by the marks of the write-intent bitmap,
+//! and for their range.
 
 use restripe_core::admit::Route;
 use restripe_core::engine::Event;
@@ -46,6 +47,25 @@ fn enter(
                 }
             }
             continue;
+        }
+        if let Some(bitmap) = &view.map.bitmap {
+            let marks = volume.marks();
+            // Marks that are seen while the map is held are cleared only when it is let go.
+            if !marks.is_marked(bitmap, range) {
+                marks.want(bitmap, range);
+                let parked = volume
+                    .parked()
+                    .put(rq, || view.is_current() && !marks.is_marked(bitmap, range));
+                drop(view);
+                match parked {
+                    Some(back) => rq = back,
+                    None => {
+                        volume.post(Event::WantMarks);
+                        return None;
+                    }
+                }
+                continue;
+            }
         }
         let wanted = view.map.lock_range(range);
         match (rq.data().locked, wanted) {

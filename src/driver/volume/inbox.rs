@@ -18,6 +18,7 @@ struct Queue {
     events: KVec<Event>,
     want_active: bool,
     want_room: bool,
+    want_marks: bool,
     faulted: MemberMask,
     poked: bool,
     /// Jobs that hold their range now, one bit each.
@@ -43,6 +44,7 @@ impl Inbox {
             events: KVec::with_capacity(ROOM, GFP_KERNEL)?,
             want_active: false,
             want_room: false,
+            want_marks: false,
             faulted: MemberMask::EMPTY,
             poked: false,
             granted: 0,
@@ -56,11 +58,12 @@ impl Inbox {
         }))
     }
 
-    /// Takes an event. `WantActive`, `WantRoom` and `Faulted` from any context, all others from tasks.
+    /// Takes an event. `WantActive`, `WantRoom`, `WantMarks` and `Faulted` from any context, all others from tasks.
     pub(crate) fn put(&self, event: Event) {
         match event {
             Event::WantActive => self.queue.lock().want_active = true,
             Event::WantRoom => self.queue.lock().want_room = true,
+            Event::WantMarks => self.queue.lock().want_marks = true,
             Event::Faulted { members } => {
                 let mut queue = self.queue.lock();
                 queue.faulted = queue.faulted | members;
@@ -112,6 +115,7 @@ impl Inbox {
         !queue.events.is_empty()
             || queue.want_active
             || queue.want_room
+            || queue.want_marks
             || queue.poked
             || queue.granted != 0
             || !queue.faulted.is_empty()
@@ -135,6 +139,10 @@ impl Inbox {
         if queue.want_room {
             queue.want_room = false;
             return Some(Event::WantRoom);
+        }
+        if queue.want_marks {
+            queue.want_marks = false;
+            return Some(Event::WantMarks);
         }
         if queue.granted != 0 {
             // CAST: The number of a bit.

@@ -14,6 +14,7 @@ use restripe_core::text::{Refusal, Text};
 
 use super::limits::{devices, limits};
 use super::locks::Locks;
+use super::marks::no_marks;
 use super::{life, Errors, Inbox, Members, Meter, Observer, Parking, Reserve, Volume};
 use super::{MAX_TAGS, SMALL_SCRATCH};
 use crate::queue::{Kit, ParityOp, Queue};
@@ -200,6 +201,7 @@ fn make(start: Start, hw_queues: usize) -> Result<Made> {
     let scratch = MAX_BUFFER;
     let (locks, parked, faulted) = (Locks::new()?, Parking::new()?, Parking::new()?);
     let inbox = Inbox::new()?;
+    let marks = no_marks()?;
     // CAST: 64 KiB.
     let small_ops = Reserve::new(SMALL_OPS, || ParityOp::new(SMALL_SCRATCH as usize, false))?;
     let large_ops = Reserve::new(LARGE_OPS, || ParityOp::new(scratch, true))?;
@@ -213,6 +215,7 @@ fn make(start: Start, hw_queues: usize) -> Result<Made> {
             epochs,
             locks <- locks,
             ring <- new_spinlock_irq!(Ring::default()),
+            marks,
             parked <- parked,
             faulted <- faulted,
             inbox <- inbox,

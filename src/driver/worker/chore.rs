@@ -5,6 +5,7 @@
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use restripe_core::admit::Map;
+use restripe_core::bitmap::Bitmap;
 use restripe_core::engine::{Event, ScrubKind, Which, Who, JOBS};
 use restripe_core::geometry::{MemberId, MemberMask, Physical, Range, MAX_MEMBERS};
 use restripe_core::list::List;
@@ -27,7 +28,11 @@ pub(super) const CONTROL: usize = JOBS;
 pub(super) const DISK: usize = JOBS + 1;
 /// The chore that sees members off.
 const LEAVE: usize = JOBS + 2;
-const CHORES: usize = JOBS + 3;
+/// The chore that reads and writes bitmaps.
+pub(super) const MARKS: usize = JOBS + 3;
+/// The chore that flushes members before marks are cleared.
+pub(super) const SWEEP: usize = JOBS + 4;
+const CHORES: usize = JOBS + 5;
 
 /// What a chore has to do.
 #[derive(Clone, Copy)]
@@ -45,6 +50,15 @@ pub(super) enum Task {
     Replay {
         epoch: u64,
         window: Option<Range>,
+    },
+    /// Of the members at `places`.
+    LoadMarks {
+        bitmap: Bitmap,
+        epoch: u64,
+    },
+    /// To the members at `places`.
+    WriteBitmap {
+        bitmap: Bitmap,
     },
     LoadStash {
         job: u8,
@@ -102,12 +116,12 @@ pub(super) struct Chore {
     pub(super) devices: Members,
     pub(super) map: KBox<Map>,
     pub(super) plan: KBox<Plan>,
-    /// Places on members that the task is about: stashes, superblocks, heads.
+    /// Places on members that the task is about: stashes, superblocks, bitmaps, heads.
     pub(super) places: List<(MemberId, Physical), MAX_MEMBERS>,
     pub(super) memory: JobMemory,
     /// What a commit writes, or a replay goes by.
     pub(super) superblock: Option<KBox<Superblock>>,
-    /// Superblocks, a stash's header, or a head.
+    /// Superblocks, a stash's header, a bitmap, or a head.
     pub(super) bytes: Buffer,
 }
 
@@ -143,6 +157,13 @@ impl Chore {
             },
             Task::Replay { epoch, window } => Event::Replayed {
                 failed: self.replay(epoch, window),
+            },
+            Task::LoadMarks { bitmap, epoch } => {
+                self.load_marks(volume.marks(), &bitmap, epoch);
+                Event::MarksLoaded
+            }
+            Task::WriteBitmap { bitmap } => Event::BitmapWritten {
+                failed: self.write_bitmap(volume.marks(), &bitmap),
             },
             Task::LoadStash { job, header } => Event::Loaded {
                 job,
@@ -329,6 +350,7 @@ fn nothing() -> Map {
         clean: true,
         hold: true,
         journal: None,
+        bitmap: None,
         gap_waits: false,
         read_only: true,
         rules: Rules::default(),

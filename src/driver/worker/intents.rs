@@ -7,7 +7,7 @@ use restripe_core::engine::{Event, Intent, Who, JOBS};
 use restripe_core::geometry::{MemberMask, Physical, Range, Sectors, MAX_MEMBERS};
 use restripe_core::ondisk::{Member, RegionKind, UNIT};
 
-use super::chore::{Slots, Task, CONTROL};
+use super::chore::{Slots, Task, CONTROL, MARKS, SWEEP};
 use super::{Drain, Worker};
 use crate::queue;
 use crate::volume::KernelEngine;
@@ -40,6 +40,39 @@ impl Worker {
                 }
                 let window = engine.stash().map(|stash| stash.range);
                 self.start(CONTROL, Task::Replay { epoch, window });
+            }
+            Intent::LoadMarks { bitmap, epoch } => {
+                let members = engine.superblock().live();
+                self.place(engine, MARKS, members, RegionKind::Bitmap);
+                self.start(MARKS, Task::LoadMarks { bitmap, epoch });
+            }
+            Intent::WriteBitmap {
+                bitmap,
+                members,
+                clears,
+                all,
+            } => {
+                if all {
+                    volume.marks().reset(true);
+                }
+                volume.marks().compose(clears);
+                self.place(engine, MARKS, members, RegionKind::Bitmap);
+                self.start(MARKS, Task::WriteBitmap { bitmap });
+            }
+            Intent::Marked { all } => volume.marks().written(all),
+            Intent::Sweep {
+                bitmap,
+                below,
+                capacity,
+            } => {
+                let swept = volume.marks().sweep(&bitmap, below, capacity);
+                self.answers.push(Event::Swept(swept));
+            }
+            Intent::NextMarked { from } => {
+                if let Some(bitmap) = &engine.map().bitmap {
+                    let run = volume.marks().next_marked(bitmap, from);
+                    self.answers.push(Event::MarkedRun { from, run });
+                }
             }
             Intent::Load { job, range } => self.job(engine, job, Task::Load { job, range }),
             Intent::Store { job, range, whole } => {
@@ -98,6 +131,7 @@ impl Worker {
                 let index = match who {
                     Who::Control => CONTROL,
                     Who::Job(job) => usize::from(job),
+                    Who::Marks => SWEEP,
                 };
                 self.start(index, Task::Flush { who, members });
             }
@@ -256,7 +290,8 @@ impl Worker {
 
     /// Requests admitted under an older map or cursor must have ended before the answer.
     fn drain(&mut self, engine: &KernelEngine, who: Who) {
-        if !self.is_fresh {
+        // Marks change within a map.
+        if !self.is_fresh || who == Who::Marks {
             self.replace(engine, engine.cursor());
         }
         let epochs = self.volume.epochs();

@@ -104,6 +104,44 @@ pub(super) fn show_journal_in_force(node: &Node, page: &mut Page<'_>) -> Result 
         .superblock(|sb| line(page, u8::from(sb.journal.in_force)))
 }
 
+/// `internal` or `none`.
+pub(super) fn show_bitmap(node: &Node, page: &mut Page<'_>) -> Result {
+    node.volume.superblock(|sb| line(page, sb.bitmap.name()))
+}
+
+pub(super) fn store_bitmap(node: &Node, text: &[u8]) -> Result {
+    node.answer(text, || {
+        let mode = command::bitmap(text)?;
+        progress::writable(node)?;
+        node.volume.ask(Event::Bitmap(mode));
+        Ok(())
+    })
+}
+
+/// Whether it is durably known that an unclean stop has only marked regions resynced.
+pub(super) fn show_bitmap_in_force(node: &Node, page: &mut Page<'_>) -> Result {
+    node.volume.superblock(|sb| line(page, u8::from(sb.marked)))
+}
+
+/// Bytes of the volume that one of its bits stands for.
+pub(super) fn show_bitmap_chunk(node: &Node, page: &mut Page<'_>) -> Result {
+    let chunk = node.volume.engine(|engine| {
+        let bitmap = engine.map().bitmap;
+        bitmap.map_or(0, |bitmap| bitmap.chunk().bytes())
+    });
+    line(page, chunk)
+}
+
+/// Bits that are set on members; one at least while that changes.
+pub(super) fn show_bitmap_dirty(node: &Node, page: &mut Page<'_>) -> Result {
+    let dirty = node.volume.engine(|engine| {
+        let count = |bitmap| node.volume.marks().count(&bitmap);
+        let moves = engine.map().bitmap.is_some() && !engine.marks_idle();
+        engine.map().bitmap.map_or(0, count).max(u32::from(moves))
+    });
+    line(page, dirty)
+}
+
 pub(super) fn show_array_state(node: &Node, page: &mut Page<'_>) -> Result {
     line(page, node.volume.status().array_state)
 }
