@@ -22,6 +22,8 @@ const MEMORY: u32 = 768;
 const MD: &str = "/dev/md100";
 const VOLUME: &str = "restripe0";
 const LOG: &str = "cost";
+/// The work that a bitmap and a journal cost most.
+const SAFE: &str = "4k-random-write";
 
 /// Figures of the first part.
 #[derive(Debug, Default, Serialize)]
@@ -29,6 +31,8 @@ pub struct Costs {
     /// The RAM disk with nothing over it.
     pub floor: Vec<Floor>,
     pub rows: Vec<Cost>,
+    /// The same small writes with what bounds, or spares, a resync after a cut.
+    pub safe: Vec<Safe>,
 }
 
 #[derive(Debug, Serialize)]
@@ -53,6 +57,17 @@ pub struct Cost {
     /// The ratio is to be this at most.
     pub mark: f64,
     pub met: bool,
+}
+
+/// 4 KiB random writes with a bitmap, or with a journal.
+#[derive(Debug, Serialize)]
+pub struct Safe {
+    pub level: &'static str,
+    pub members: usize,
+    pub by: &'static str,
+    /// Instructions for an I/O without and with it; md has no journal beside the data.
+    pub md: Option<(u64, u64)>,
+    pub restripe: (u64, u64),
 }
 
 impl Cost {
@@ -100,7 +115,7 @@ pub fn measure(setting: &Setting) -> Result<Costs> {
     }
     for (level, members, works) in wanted {
         if !works.is_empty() {
-            of_level(setting, &vm, level, members, &works, &mut costs.rows)
+            of_level(setting, &vm, level, members, &works, &mut costs)
                 .with_context(|| format!("count the cost of {level}"))?;
         }
     }
@@ -149,7 +164,7 @@ fn of_level(
     level: &'static str,
     members: usize,
     works: &[Work],
-    rows: &mut Vec<Cost>,
+    costs: &mut Costs,
 ) -> Result<()> {
     let disks = |first| (first..first + members).map(disk).collect::<Vec<_>>();
     let (of_md, of_restripe) = (disks(0), disks(DISKS_EACH));
@@ -164,6 +179,8 @@ fn of_level(
             of_restripe.join(",")
         ),
     )?;
+    // As md has it here.
+    switch(vm, "bitmap", "none", "0")?;
     let volume = format!("/dev/{VOLUME}");
     fill(vm, &volume)?;
 
@@ -179,10 +196,54 @@ fn of_level(
             "{level} over {members}, {}: md {}, restripe {} instructions, ratio {:.2}",
             work.name, cost.md, cost.restripe, cost.ratio
         ));
-        rows.push(cost);
+        if level != "raid0" && work.name == SAFE {
+            safe(setting, vm, work, &cost, &mut costs.safe)?;
+        }
+        costs.rows.push(cost);
     }
     md::stop(vm, MD, &of_md)?;
     vm.must("stop", &format!("name={VOLUME}"))
+}
+
+/// Sets how the volume keeps itself safe, and waits until it is so.
+fn switch(vm: &Vm, file: &str, word: &str, in_force: &str) -> Result<()> {
+    vm.must_set(VOLUME, file, word)?;
+    vm.wait_volume(VOLUME, &format!("{file}_in_force"), |is| is == in_force)?;
+    Ok(())
+}
+
+/// Counts a work once more with a bitmap, and where there is parity with the journal. `cost`: without both.
+fn safe(setting: &Setting, vm: &Vm, work: &Work, cost: &Cost, rows: &mut Vec<Safe>) -> Result<()> {
+    let volume = format!("/dev/{VOLUME}");
+    vm.ok(&format!("mdadm --grow --quiet --bitmap=internal {MD}"))?;
+    switch(vm, "bitmap", "internal", "1")?;
+    rows.push(Safe {
+        level: cost.level,
+        members: cost.members,
+        by: "bitmap",
+        md: Some((cost.md, work.instructions(vm, MD)?)),
+        restripe: (cost.restripe, work.instructions(vm, &volume)?),
+    });
+    vm.ok(&format!("mdadm --grow --quiet --bitmap=none {MD}"))?;
+    switch(vm, "bitmap", "none", "0")?;
+    if cost.level == "raid5" {
+        switch(vm, "journal", "always", "1")?;
+        rows.push(Safe {
+            level: cost.level,
+            members: cost.members,
+            by: "journal=always",
+            md: None,
+            restripe: (cost.restripe, work.instructions(vm, &volume)?),
+        });
+        switch(vm, "journal", "auto", "0")?;
+    }
+    for row in rows.iter().filter(|row| row.level == cost.level) {
+        setting.progress.say(&format!(
+            "{} over {}, {} with {}: md {:?}, restripe {:?} instructions without and with",
+            row.level, row.members, work.name, row.by, row.md, row.restripe
+        ));
+    }
+    Ok(())
 }
 
 /// The floor under a row.

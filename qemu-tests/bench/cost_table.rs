@@ -1,6 +1,6 @@
 //! The page's part on the cost of an I/O.
 
-use super::cost::{Cost, Costs};
+use super::cost::{Cost, Costs, Safe};
 use super::report::verdict;
 
 const HEAD: &str = "
@@ -10,6 +10,13 @@ Guest instructions for one I/O, fio and system call included; RAM disks, one CPU
 
 | I/O | level | RAM disk alone | md | restripe | restripe / md | mark | |
 |---|---|--:|--:|--:|--:|--:|---|
+";
+
+const SAFE_HEAD: &str = "
+Those are without a bitmap on either side. What the same 4 KiB random writes cost without and with one, and with restripe's journal:
+
+| level | with | md without | md with | restripe without | restripe with |
+|---|---|--:|--:|--:|--:|
 ";
 
 pub fn markdown(costs: &Costs) -> String {
@@ -29,6 +36,27 @@ pub fn markdown(costs: &Costs) -> String {
         let (work, verdict) = (work.replace('-', " "), verdict(*met));
         page += &format!(
             "| {work} | {level} ({members}) | {floor} | {md} | {restripe} | {ratio:.2} | {mark:.1} | {verdict} |\n"
+        );
+    }
+    if !costs.safe.is_empty() {
+        page += SAFE_HEAD;
+    }
+    for row in &costs.safe {
+        let Safe {
+            level,
+            members,
+            by,
+            md,
+            restripe: (without, with),
+        } = row;
+        let none = || "-".to_owned();
+        let of_md = |pick: fn((u64, u64)) -> u64| md.map_or_else(none, |both| grouped(pick(both)));
+        page += &format!(
+            "| {level} ({members}) | {by} | {} | {} | {} | {} |\n",
+            of_md(|both| both.0),
+            of_md(|both| both.1),
+            grouped(*without),
+            grouped(*with)
         );
     }
     page

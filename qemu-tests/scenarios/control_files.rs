@@ -60,6 +60,12 @@ fn created(vm: &Vm) -> Result<()> {
         ("sync_completed", "none"),
         ("sync_max", "max"),
         ("latency_target_us", "0"),
+        ("journal", "auto"),
+        ("journal_in_force", "0"),
+        ("bitmap", "internal"),
+        ("bitmap_in_force", "1"),
+        // The least there is.
+        ("bitmap_chunk", "1048576"),
         ("degraded", "0"),
         ("mismatch_cnt", "0"),
         ("mismatches", ""),
@@ -87,6 +93,7 @@ fn created(vm: &Vm) -> Result<()> {
             "examine does not say {line:?}:\n{examined}"
         );
     }
+    settings(vm)?;
     let tree = vm.ok("lsblk -n -o NAME /dev/vdb")?;
     ensure!(
         tree.contains(VOLUME),
@@ -125,6 +132,28 @@ fn widest(vm: &Vm) -> Result<()> {
     vm.must("stop", "name=restripe9")
 }
 
+/// What `journal` and `bitmap` say is durable on members when they are in force; parity that is
+/// journaled needs no bitmap.
+fn settings(vm: &Vm) -> Result<()> {
+    for (file, word, in_force) in [
+        ("bitmap", "none", [("bitmap_in_force", "0"), ("bitmap_chunk", "0")]),
+        ("bitmap", "internal", [("bitmap_in_force", "1"), ("bitmap_chunk", "1048576")]),
+        ("journal", "always", [("journal_in_force", "1"), ("bitmap_in_force", "0")]),
+        ("journal", "auto", [("journal_in_force", "0"), ("bitmap_in_force", "1")]),
+    ] {
+        vm.must_set(VOLUME, file, word)?;
+        says(vm, file, word)?;
+        for (file, wanted) in in_force {
+            vm.wait_volume(VOLUME, file, |said| said == wanted)?;
+        }
+        vm.must("examine", "dev=/dev/vdc")?;
+        let examined = vm.class("examine")?;
+        let line = format!("{file}: {word}");
+        ensure!(examined.lines().any(|l| l == line), "no {line:?} in:\n{examined}");
+    }
+    Ok(())
+}
+
 fn resized(vm: &Vm) -> Result<()> {
     for size in [DATA, 2 * DATA] {
         vm.must_set(VOLUME, "size", &size.to_string())?;
@@ -152,6 +181,8 @@ fn read_only(vm: &Vm, disks: &[Disk]) -> Result<()> {
         ("migrate", "level=raid0"),
         ("sync_action", "repair"),
         ("size", "4096"),
+        ("journal", "off"),
+        ("bitmap", "none"),
     ] {
         vm.set_refused(VOLUME, file, line)?;
     }

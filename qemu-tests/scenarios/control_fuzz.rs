@@ -16,7 +16,7 @@ const VOLUME: &str = "restripe0";
 const OTHER: &str = "restripe1";
 
 const CLASS: [&str; 5] = ["adopt", "create", "assemble", "stop", "examine"];
-const FILES: [&str; 8] = [
+const FILES: [&str; 10] = [
     "migrate",
     "migrate_state",
     "size",
@@ -25,10 +25,12 @@ const FILES: [&str; 8] = [
     "sync_action",
     "latency_target_us",
     "member_action",
+    "journal",
+    "bitmap",
 ];
 
 /// Words that mean something, and some that nearly do.
-const WORDS: [&str; 44] = [
+const WORDS: [&str; 49] = [
     "dev=/dev/vda",
     "dev=/dev/vdb",
     "dev=/dev/none",
@@ -71,6 +73,11 @@ const WORDS: [&str; 44] = [
     "check",
     "repair",
     "idle",
+    "internal",
+    "none",
+    "auto",
+    "always",
+    "off",
     "max",
     "=",
 ];

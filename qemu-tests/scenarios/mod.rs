@@ -15,6 +15,7 @@ macro_rules! scenarios {
 scenarios! {
     assemble
     bad_input
+    bitmap
     blocked
     control_files
     control_fuzz

@@ -66,6 +66,9 @@ fn rest(judge: &mut Judge, volumes: &[&str]) -> Result<()> {
         judge
             .vm
             .wait_volume(volume, "array_state", |state| state == "clean")?;
+        judge
+            .vm
+            .wait_volume(volume, "bitmap_dirty", |dirty| dirty == "0")?;
     }
     judge.look_again()
 }
@@ -156,6 +159,10 @@ fn values(judge: &mut Judge) -> Result<()> {
         ("sync_speed_max", "-1", EINVAL, "number"),
         ("sync_speed_max", "4294967296", EINVAL, "4294967295"),
         ("sync_max", "all", EINVAL, "number"),
+        ("journal", "on", EINVAL, "always"),
+        ("journal", "", EINVAL, "off"),
+        ("bitmap", "external", EINVAL, "internal"),
+        ("bitmap", "1", EINVAL, "none"),
         ("latency_target_us", "100", EOPNOTSUPP, "latency"),
         ("member_action", "fail=0", EBUSY, "lost"),
         ("member_action", "eat=0", EINVAL, "eat"),
