@@ -7,7 +7,7 @@ use std::rc::Rc;
 use fastrand::Rng;
 use restripe_core::engine::Event;
 use restripe_core::geometry::{Logical, MemberId, MemberMask, Offset, Range, Sectors, SlotId};
-use restripe_core::ondisk::{SUPERBLOCK_SECTORS, SUPERBLOCK_SIZE, Superblock, encode};
+use restripe_core::ondisk::{SUPERBLOCK_SECTORS, SUPERBLOCK_SIZE, Superblock, UNIT, encode};
 use restripe_core::placement::Set;
 use restripe_core::rules::Rules;
 use restripe_core::shape::Change;
@@ -71,9 +71,15 @@ pub struct Runner {
 fn first_images(scenario: &Scenario, rng: &mut Rng) -> Vec<Image> {
     let mut images: Vec<Image> = (0..scenario.disks())
         .map(|m| {
-            (0..scenario.disk_shape(m).len())
-                .map(|_| rng.u64(1..1 << 62) << 1)
-                .collect()
+            let shape = scenario.disk_shape(m);
+            let bitmap = shape.index(scenario.bitmap(m), UNIT.0);
+            let bitmap = bitmap..bitmap + UNIT.0 as usize;
+            // There never was a bitmap.
+            let mut garbage = |index| match bitmap.contains(&index) {
+                true => 0,
+                false => rng.u64(1..1 << 62) << 1,
+            };
+            (0..shape.len()).map(&mut garbage).collect()
         })
         .collect();
     let blank = |images: &mut Vec<Image>, member: u8, at: u64, len: u64| {
