@@ -24,6 +24,7 @@ pub(in crate::queue) fn read(volume: &Volume, mut rq: OwnedRequest<Queue>) {
             return;
         };
         let result = read_all(volume, &view, &back, back.data().failed);
+        let is_current = view.is_current();
         drop(view);
         match result {
             Ok(()) => return finish(back, Status::OK),
@@ -40,6 +41,8 @@ pub(in crate::queue) fn read(volume: &Volume, mut rq: OwnedRequest<Queue>) {
                 rq = back;
             }
             Err(Failure::Stale) => rq = back,
+            // By now more of the parity may be known to be true.
+            Err(Failure::Lost) if !is_current => rq = back,
             Err(Failure::Unlocked) => (rq, is_rebuilt) = (back, true),
             Err(Failure::Lost | Failure::Wait { .. }) => return finish(back, Status::IOERR),
         }
@@ -127,7 +130,7 @@ fn read_all(
             // I3: what the target does not give, the source still has.
             Err(_) if in_gap => {
                 let source = &view.map.source;
-                from_set(volume, view, source, rq, part, (alive, MemberMask::EMPTY))?
+                from_set(volume, view, source, rq, part, (alive, avoid))?
             }
             result => result?,
         };
