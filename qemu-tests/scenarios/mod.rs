@@ -38,6 +38,7 @@ scenarios! {
     migrate_raid5_ext4
     preflight
     unclean
+    unreadable
     volumes
     witness
     write_hole

@@ -22,6 +22,7 @@ host_modules! {
     ctx
     demo
     disk
+    dust
     initramfs
     journey
     kernel

@@ -74,6 +74,13 @@ pub enum Event {
         job: u8,
         failed: MemberMask,
     },
+    /// Answers `Load` too: these members, which work, can't be read for what they hold of `at`, and
+    /// nothing else tells what it is.
+    Unreadable {
+        job: u8,
+        members: MemberMask,
+        at: Logical,
+    },
     /// Answers `StashData` and `StashHeader`.
     Stashed {
         job: u8,
@@ -198,7 +205,8 @@ pub enum Intent {
     },
     /// Say what the [next marked](crate::bitmap::Marks::next_marked) regions are.
     NextMarked { from: Logical },
-    /// Read `range` at the source into the job's buffer, zeroes behind the volume's end.
+    /// Read `range` at the source into the job's buffer, zeroes behind the volume's end. What a
+    /// member can't be read for is made of the rest and written back, as [`mend`](crate::mend) says.
     Load { job: u8, range: Range },
     /// Read a stashed window into the job's buffer: from the first of `members` whose data crc is right.
     LoadStash {
@@ -506,6 +514,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             Event::Tick => {}
             Event::Locked { job } => self.locked(job),
             Event::Loaded { job, failed } => self.loaded(job, failed),
+            Event::Unreadable { job, members, at } => self.unreadable(job, members, at),
             Event::Stashed { job, failed } => self.stashed(job, failed),
             Event::Stored { job, failed } => self.stored(job, failed),
             Event::Scrubbed { job, failed } => self.scrubbed(job, failed),

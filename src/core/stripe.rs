@@ -179,6 +179,13 @@ impl Plan {
         (self.lane, self.lanes) = (Sectors::ZERO, 0);
     }
 
+    /// Leaves of it that its places are read which it would write: whether they can be.
+    pub fn only_probe(&mut self) {
+        self.reads.clear();
+        self.calcs.clear();
+        core::mem::swap(&mut self.reads, &mut self.writes);
+    }
+
     /// Scratch the plan needs, in sectors.
     pub fn scratch(&self) -> Sectors {
         Sectors(self.lane.0 * u64::from(self.lanes))

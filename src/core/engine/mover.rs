@@ -253,6 +253,31 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
     }
 
+    /// The source can't be read in one place. Nothing is lost by that which was not before: all
+    /// stays where it is, and it is tried again when the user says so.
+    pub(super) fn unreadable(&mut self, job: u8, members: MemberMask, at: Logical) {
+        if self.is_given_up(job) {
+            return;
+        }
+        let mut why = Text::new();
+        for member in members.iter() {
+            // Writing to a Text never fails: it cuts.
+            let _ = write!(
+                why,
+                "member {} can't be read for sector {}; ",
+                member.0, at.0
+            );
+        }
+        let _ = write!(
+            why,
+            "nothing else tells what it holds: write there, or mend it, and write resume"
+        );
+        self.blocked = Some(why);
+        self.job(job).state = JobState::Failed;
+        self.end_failed_jobs();
+        self.emit(Intent::Changed);
+    }
+
     fn put_in_stash(&mut self, job: u8) {
         let (range, members) = (self.job(job).range, self.stash_members());
         self.job(job).state = JobState::StashData;

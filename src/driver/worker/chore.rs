@@ -147,10 +147,7 @@ impl Chore {
     /// Does it; the answer for the engine, if there is one.
     fn carry_out(&mut self, volume: &Volume, task: Task) -> Option<Event> {
         Some(match task {
-            Task::Load { job, range } => Event::Loaded {
-                job,
-                failed: self.load(range),
-            },
+            Task::Load { job, range } => self.load(volume, job, range),
             Task::Store { job, range, whole } => Event::Stored {
                 job,
                 failed: self.store(range, whole),

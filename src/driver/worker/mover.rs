@@ -1,23 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Pieces of a migration: loaded from the source, stashed, stored at the target in whole rows.
 
+use restripe_core::engine::{Event, Which};
 use restripe_core::footprint::{for_each_write, is_in_place};
 use restripe_core::geometry::{
-    div_up, Logical, MemberId, MemberMask, Offset, Range, Sectors, SlotId, MAX_SLOTS,
+    div_up, Logical, MemberId, MemberMask, Offset, Range, Sectors, SlotId, MAX_MEMBERS, MAX_SLOTS,
 };
-use restripe_core::ondisk::{StashHeader, Uuid, STASH_HEADER_SIZE};
+use restripe_core::ondisk::{StashHeader, Uuid, STASH_HEADER_SIZE, UNIT};
 use restripe_core::placement::{Place, Set};
 use restripe_core::stripe::{self, plan_rebuild_into, plan_row_into, Buf, Payload, Read};
 
 use super::chore::Chore;
 use super::commit::failed_members;
 use super::intents::{bytes, stash_data};
+use super::scrub::Mended;
 use crate::queue::{send_reads, Cutter, KernelParity};
 use crate::sys::block::bio;
 use crate::sys::block::{Flags, Status};
 use crate::sys::mem::MAX_BUFFER;
 use crate::sys::parity::{crc32c, crc32c_update, gen_syndrome, xor};
-use crate::volume::{Members, Window};
+use crate::volume::{Members, Volume, Window};
 
 /// Sectors of a buffer of a window.
 const BUFFER: Sectors = Sectors::from_bytes(MAX_BUFFER as u64);
@@ -83,8 +85,45 @@ impl Payload for PieceData<'_> {
 
 impl Chore {
     /// Fills the piece from the source, with zeroes behind the volume's end. Its range is locked,
-    /// so that the rows of which something has to be rebuilt stay as they are.
-    pub(super) fn load(&mut self, range: Range) -> MemberMask {
+    /// so that the rows of which something has to be rebuilt or mended stay as they are.
+    pub(super) fn load(&mut self, volume: &Volume, job: u8, range: Range) -> Event {
+        // Whoever is mended can be read; there may be another next.
+        for _ in 0..MAX_MEMBERS {
+            let failed = self.fill(range);
+            let gone = failed & !self.map.alive;
+            if failed.is_empty() || !gone.is_empty() {
+                return Event::Loaded { job, failed };
+            }
+            match self.mend(volume, Which::Source, range, failed) {
+                Mended::Done => {}
+                Mended::Failed(failed) => return Event::Loaded { job, failed },
+                Mended::Lost => {
+                    if let Some((members, at)) = self.first_unreadable(range) {
+                        return Event::Unreadable { job, members, at };
+                    }
+                }
+            }
+        }
+        let failed = self.fill(range);
+        Event::Loaded { job, failed }
+    }
+
+    /// Where it can't be read.
+    fn first_unreadable(&mut self, range: Range) -> Option<(MemberMask, Logical)> {
+        let mut x = range.start;
+        while x < range.end {
+            let end = (x + UNIT).min(range.end);
+            let failed = self.fill(Range::new(x, end));
+            if !failed.is_empty() {
+                return Some((failed, x));
+            }
+            x = end;
+        }
+        None
+    }
+
+    /// Reads once what of `range` can be read.
+    fn fill(&mut self, range: Range) -> MemberMask {
         let (source, alive) = (&self.map.source, self.map.alive);
         let Some(data) = self.memory.data_mut() else {
             return source.members();

@@ -4,7 +4,8 @@
 use restripe_core::engine::{Event, ScrubKind, Which};
 use restripe_core::geometry::{div, rem, Logical, MemberMask, Offset, Range, Sectors, SECTOR_SIZE};
 use restripe_core::layout::Layout;
-use restripe_core::mend::{verdict, Verdict};
+use restripe_core::mend::{verdict, Verdict, MAX_READ_ERRORS};
+use restripe_core::ondisk::UNIT;
 use restripe_core::placement::Set;
 use restripe_core::stripe::{
     self, difference_lanes, mirror_plan_into, parity_plan_into, recover_into, recover_span, Plan,
@@ -18,6 +19,17 @@ use crate::sys::block::bio;
 use crate::sys::block::Flags;
 use crate::volume::{Members, Volume};
 
+/// What came of members that could not be read somewhere.
+#[derive(PartialEq, Eq)]
+pub(super) enum Mended {
+    /// They can be.
+    Done,
+    /// These don't work.
+    Failed(MemberMask),
+    /// Nothing else tells what they hold.
+    Lost,
+}
+
 impl Chore {
     /// Goes over `range` of a set; members that failed.
     pub(super) fn scrub(
@@ -27,7 +39,7 @@ impl Chore {
         (alive, onto): (MemberMask, MemberMask),
     ) -> MemberMask {
         if kind == ScrubKind::Recover {
-            return self.recover(which, range, (alive, onto));
+            return self.recover(volume, which, range, (alive, onto));
         }
         // Below the cursor of a rebuild more are alive than at the rest of the volume.
         self.map.alive = alive;
@@ -64,9 +76,11 @@ impl Chore {
     }
 
     /// Writes what is theirs to the members `onto`; members that failed, all that are left where
-    /// these don't tell what it was.
+    /// these don't tell what it was. What one can't be read for the others make, as far as they can,
+    /// and it gets that too.
     fn recover(
         &mut self,
+        volume: &Volume,
         which: Which,
         range: Range,
         members: (MemberMask, MemberMask),
@@ -77,17 +91,44 @@ impl Chore {
         while at < end {
             let set = Chore::set(&self.map, which);
             let (len, found) = recover_into(set, members, at, end, &mut self.plan);
-            let failed = match found {
+            let mut failed = match found {
                 Recover::Planned => self.run(),
                 Recover::Nothing => MemberMask::EMPTY,
                 Recover::Lost => lost,
             };
+            let unread = failed & !members.1;
+            if found == Recover::Planned && !unread.is_empty() {
+                failed = self.recover_without(volume, which, (at, len), members, unread);
+            }
             if !failed.is_empty() {
                 return failed;
             }
             at += len.0;
         }
         MemberMask::EMPTY
+    }
+
+    /// A step of a rebuild for which members can't be read that it was to be read from.
+    fn recover_without(
+        &mut self,
+        volume: &Volume,
+        which: Which,
+        (at, len): (u64, Sectors),
+        (alive, onto): (MemberMask, MemberMask),
+        unread: MemberMask,
+    ) -> MemberMask {
+        let errors = volume.count_read_errors(unread);
+        let set = Chore::set(&self.map, which);
+        if errors > MAX_READ_ERRORS || !set.survives(alive & !unread) {
+            return unread;
+        }
+        let members = (alive & !unread, onto | unread);
+        let (_, found) = recover_into(set, members, at, at + len.0, &mut self.plan);
+        match found {
+            Recover::Planned => self.run(),
+            Recover::Nothing => MemberMask::EMPTY,
+            Recover::Lost => unread,
+        }
     }
 
     /// One plan, and for a repair perhaps another.
@@ -111,7 +152,8 @@ impl Chore {
                 return MemberMask::EMPTY;
             }
             let mut failed = self.run();
-            if !failed.is_empty() && self.mend(volume, which, (x, len), failed) {
+            let range = Range::new(x, x + len);
+            if !failed.is_empty() && self.mend(volume, which, range, failed) == Mended::Done {
                 // What could not be read was written anew: once more.
                 let set = Chore::set(&self.map, which);
                 if plan(set, self.map.alive, mode, &mut self.plan).is_some() {
@@ -129,21 +171,49 @@ impl Chore {
         MemberMask::EMPTY
     }
 
-    /// Has written anew, of whole rows, what could not be read. False where that can't be.
-    fn mend(
+    /// Has written anew what could not be read of the rows of `range`, a unit at a time, and
+    /// nothing else: legs of a mirror may differ where they are not synced.
+    pub(super) fn mend(
         &mut self,
         volume: &Volume,
         which: Which,
-        (x, len): (Logical, Sectors),
+        range: Range,
         failed: MemberMask,
-    ) -> bool {
+    ) -> Mended {
         let errors = volume.count_read_errors(failed);
         let (set, alive) = (Chore::set(&self.map, which), self.map.alive);
-        let range = Range::new(x, x + len);
-        verdict(set, range, (alive, failed), errors) == Verdict::Mend
-            && self
-                .recover(which, range, (alive & !failed, failed))
-                .is_empty()
+        match verdict(set, range, (alive, failed), errors) {
+            Verdict::Mend => {}
+            Verdict::Fault => return Mended::Failed(failed),
+            Verdict::Lost => return Mended::Lost,
+        }
+        let members = (alive & !failed, failed);
+        let (mut at, end) = recover_span(set, range, true);
+        while at < end {
+            let most = end.min(at + UNIT.0);
+            let set = Chore::set(&self.map, which);
+            let (len, found) = recover_into(set, members, at, most, &mut self.plan);
+            if found == Recover::Lost {
+                return Mended::Lost;
+            }
+            self.plan.only_probe();
+            if found == Recover::Planned && !self.run().is_empty() {
+                let set = Chore::set(&self.map, which);
+                recover_into(set, members, at, most, &mut self.plan);
+                let mut failed = self.run();
+                let unread = failed & !members.1;
+                if !unread.is_empty() {
+                    failed = self.recover_without(volume, which, (at, len), members, unread);
+                }
+                match failed {
+                    failed if failed.is_empty() => {}
+                    failed if (failed & !members.1).is_empty() => return Mended::Failed(failed),
+                    _ => return Mended::Lost,
+                }
+            }
+            at += len.0;
+        }
+        Mended::Done
     }
 
     /// Carries out the plan.

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use restripe_core::engine::{Event, ScrubKind, Which};
 use restripe_core::footprint::{for_each_write, is_in_place};
 use restripe_core::geometry::{Logical, MemberMask, Offset, Range, Sectors};
+use restripe_core::mend::{Verdict, verdict};
 use restripe_core::ondisk::{STASH_HEADER_SIZE, StashHeader, UNIT};
 use restripe_core::placement::Set;
 use restripe_core::stripe::{
@@ -27,6 +28,10 @@ enum Phase {
     Load,
     /// Reading for one plan of a load: a rebuild.
     Rebuild,
+    /// Of a load that met what can't be read: whether this step can be, and if not, what it is.
+    MendProbe,
+    MendRead,
+    MendWrite,
     /// The stash, from the members in turn until one's data are whole.
     LoadStash {
         left: MemberMask,
@@ -51,8 +56,15 @@ pub struct JobTask {
     plan: Option<Box<Plan>>,
     kind: ScrubKind,
     which: Which,
-    /// Of a scrub: who is alive, and who is being rebuilt.
+    /// Of a scrub: who is alive, and who is being rebuilt. Of what is mended: who can be read, and
+    /// who could not.
     members: (MemberMask, MemberMask),
+    /// Where a load is gone over that could not be read, and its end.
+    mend: (u64, u64),
+    /// Times that it was.
+    mends: u64,
+    /// Members that could not be read for the piece of a rebuild that is done now.
+    unread: MemberMask,
 }
 
 /// A piece of a scrub small enough for one plan.
@@ -82,6 +94,12 @@ impl World {
     }
 
     pub(crate) fn load(&mut self, job: u8, range: Range) {
+        self.task(job).mends = 0;
+        self.load_again(job, range);
+    }
+
+    fn load_again(&mut self, job: u8, range: Range) {
+        let mends = self.task(job).mends;
         let set = self.set(Which::Source);
         let len = range.len().0 as usize;
         let task = self.task(job);
@@ -89,6 +107,7 @@ impl World {
             range,
             phase: Phase::Load,
             data: vec![0; len],
+            mends,
             ..JobTask::default()
         };
         let alive = self.alive();
@@ -127,11 +146,11 @@ impl World {
                 calculate(&plan, &mut task.scratch, &mut task.data, base);
             }
         }
-        let next = task.rebuilds.pop_front();
-        let (Some((x, len)), true) = (next, task.failed.is_empty()) else {
-            task.phase = Phase::Idle;
-            let failed = task.failed;
-            return self.tell(Event::Loaded { job, failed });
+        if !task.failed.is_empty() {
+            return self.load_failed(job);
+        }
+        let Some((x, len)) = task.rebuilds.pop_front() else {
+            return self.loaded(job, MemberMask::EMPTY);
         };
         task.phase = Phase::Rebuild;
         let plan = plan_rebuild(&set, alive, x, len, x - task.range.start);
@@ -140,6 +159,122 @@ impl World {
         group.plan_reads(&plan, 0);
         task.plan = Some(Box::new(plan));
         self.begin(group);
+    }
+
+    fn loaded(&mut self, job: u8, failed: MemberMask) {
+        self.task(job).phase = Phase::Idle;
+        self.tell(Event::Loaded { job, failed });
+    }
+
+    /// What a member can't be read for is made of the rest and written back, and all is read again.
+    fn load_failed(&mut self, job: u8) {
+        let (set, alive) = (self.set(Which::Source), self.alive());
+        let task = self.task(job);
+        task.mends += 1;
+        let (failed, range, mends) = (task.failed, task.range, task.mends);
+        if !(failed & !alive).is_empty() {
+            return self.loaded(job, failed);
+        }
+        match verdict(&set, range, (alive, failed), mends) {
+            Verdict::Mend => {
+                let task = self.task(job);
+                task.failed = MemberMask::EMPTY;
+                task.members = (alive & !failed, failed);
+                task.mend = recover_span(&set, range, true);
+                self.mend_next(job);
+            }
+            Verdict::Fault => self.loaded(job, failed),
+            Verdict::Lost => self.load_lost(job, failed),
+        }
+    }
+
+    fn load_lost(&mut self, job: u8, members: MemberMask) {
+        self.task(job).phase = Phase::Idle;
+        let at = self.task(job).range.start;
+        self.tell(Event::Unreadable { job, members, at });
+    }
+
+    /// The plan of the step that is being mended.
+    fn mend_plan(&mut self, job: u8) -> (Sectors, Recover, Box<Plan>) {
+        let set = self.set(Which::Source);
+        let task = self.task(job);
+        let (at, end) = task.mend;
+        let mut plan = Box::<Plan>::default();
+        let members = (task.members.0 & !task.unread, task.members.1 | task.unread);
+        let (len, found) = recover_into(&set, members, at, end.min(at + UNIT.0), &mut plan);
+        (len, found, plan)
+    }
+
+    fn mend_next(&mut self, job: u8) {
+        self.task(job).unread = MemberMask::EMPTY;
+        while self.task(job).mend.0 < self.task(job).mend.1 {
+            let (len, found, mut plan) = self.mend_plan(job);
+            match found {
+                Recover::Planned => {
+                    plan.only_probe();
+                    return self.mend_reads(job, Phase::MendProbe, plan);
+                }
+                Recover::Nothing => self.task(job).mend.0 += len.0,
+                Recover::Lost => return self.load_lost(job, self.jobs[usize::from(job)].members.1),
+            }
+        }
+        self.mended_by_jobs += 1;
+        let range = self.task(job).range;
+        self.load_again(job, range);
+    }
+
+    fn mend_reads(&mut self, job: u8, phase: Phase, plan: Box<Plan>) {
+        let task = self.task(job);
+        task.phase = phase;
+        task.failed = MemberMask::EMPTY;
+        task.scratch = vec![0; plan.scratch().0 as usize];
+        let mut group = Group::new(Owner::Job(job));
+        group.plan_reads(&plan, 0);
+        task.plan = Some(plan);
+        self.begin(group);
+    }
+
+    /// A step of what is mended has come on.
+    fn mend_goes_on(&mut self, job: u8) {
+        let set = self.set(Which::Source);
+        let task = self.task(job);
+        let (phase, failed) = (task.phase, task.failed);
+        let (alive, onto) = task.members;
+        match phase {
+            Phase::MendProbe if failed.is_empty() => {
+                let len = self.mend_plan(job).0;
+                self.task(job).mend.0 += len.0;
+                self.mend_next(job);
+            }
+            Phase::MendRead if failed.is_empty() => {
+                let Some(plan) = task.plan.take() else {
+                    unreachable!("what is mended has a plan");
+                };
+                calculate(&plan, &mut task.scratch, &mut task.data, 0);
+                task.phase = Phase::MendWrite;
+                let mut group = Group::new(Owner::Job(job));
+                group.plan_writes(&plan, &[], 0, &task.scratch, false);
+                self.begin(group);
+            }
+            Phase::MendWrite if failed.is_empty() => {
+                let len = self.mend_plan(job).0;
+                self.task(job).mend.0 += len.0;
+                self.mend_next(job);
+            }
+            Phase::MendWrite => self.loaded(job, failed),
+            Phase::MendRead if !set.survives(alive & !failed) => self.load_lost(job, onto),
+            _ => {
+                // Of the others, what can't be read either is mended with it.
+                task.unread = match phase {
+                    Phase::MendRead => task.unread | failed,
+                    _ => MemberMask::EMPTY,
+                };
+                match self.mend_plan(job) {
+                    (_, Recover::Planned, plan) => self.mend_reads(job, Phase::MendRead, plan),
+                    _ => self.load_lost(job, onto),
+                }
+            }
+        }
     }
 
     pub(crate) fn load_stash(&mut self, job: u8, members: MemberMask, header: StashHeader) {
@@ -358,7 +493,9 @@ impl World {
             let plan = if kind == ScrubKind::Recover {
                 let mut plan = Box::<Plan>::default();
                 let end = piece.at + piece.len.0;
-                let (_, found) = recover_into(&set, (alive, onto), piece.at, end, &mut plan);
+                let unread = self.task(job).unread;
+                let members = (alive & !unread, onto | unread);
+                let (_, found) = recover_into(&set, members, piece.at, end, &mut plan);
                 if found == Recover::Lost {
                     self.task(job).failed = set.members() & alive;
                     break;
@@ -392,6 +529,14 @@ impl World {
         let (Some(plan), Some(piece)) = (task.plan.take(), task.scrubs.front().copied()) else {
             unreachable!("a scrub reads for a plan");
         };
+        let (alive, unread) = (task.members.0, task.unread | task.failed);
+        let others = task.kind == ScrubKind::Recover && set.survives(alive & !unread);
+        if !task.failed.is_empty() && others && unread != task.unread {
+            // The others make what it is to hold too.
+            (task.unread, task.failed) = (unread, MemberMask::EMPTY);
+            self.mended_by_jobs += 1;
+            return self.scrub_goes_on(job);
+        }
         if !task.failed.is_empty() {
             return self.scrub_goes_on(job);
         }
@@ -441,8 +586,10 @@ impl World {
                 self.tell(Event::Stored { job, failed });
             }
             Phase::ScrubRead => self.scrub_has_read(job),
+            Phase::MendProbe | Phase::MendRead | Phase::MendWrite => self.mend_goes_on(job),
             Phase::ScrubWrite => {
                 task.scrubs.pop_front();
+                task.unread = MemberMask::EMPTY;
                 self.scrub_goes_on(job);
             }
             Phase::Idle => unreachable!("an idle job transfers nothing"),

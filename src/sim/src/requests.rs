@@ -53,7 +53,7 @@ enum Phase {
 
 /// A request under way.
 pub struct Request {
-    kind: Kind,
+    pub(crate) kind: Kind,
     range: Range,
     phase: Phase,
     pub view: Option<Rc<View>>,

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use fastrand::Rng;
-use restripe_core::engine::Event;
+use restripe_core::engine::{Event, SyncAction};
 use restripe_core::geometry::{Logical, MemberId, MemberMask, Offset, Range, Sectors, SlotId};
 use restripe_core::ondisk::{SUPERBLOCK_SECTORS, SUPERBLOCK_SIZE, Superblock, UNIT, encode};
 use restripe_core::placement::Set;
@@ -310,6 +310,7 @@ impl Runner {
         self.tally.mended += world.mended;
         self.tally.swept += world.swept;
         self.tally.spared += u64::from(world.is_spared());
+        self.tally.mended_by_jobs += world.mended_by_jobs;
         if let (Some(trace), true, true) = (&self.trace, result.is_ok(), depth > 0) {
             // What a branch did well is no part of a failure's story.
             trace.borrow_mut().truncate(kept);
@@ -383,6 +384,9 @@ impl Runner {
         if self.rng.u32(..calm) == 0 {
             self.disturb(world, life);
         }
+        if self.effort.spots && !may_have_spots(world) {
+            world.disks.iter_mut().for_each(Disk::heal);
+        }
         let choice = self.rng.u32(..total);
         if choice < engine {
             world.engine_step();
@@ -448,21 +452,16 @@ impl Runner {
         }
     }
 
-    /// A sector of a member can't be read from now on: of one member only, and not where
-    /// something goes over all of it.
+    /// A sector of a member can't be read from now on: of one member only.
     fn spoil(&mut self, world: &mut World) {
-        let map = world.view.map;
-        let quiet = world.engine.sync_action().name() == "idle" && map.source.resync.0 > 0;
-        let at_rest = quiet && map.target.is_none();
         for disk in &mut world.disks {
             disk.heal();
         }
-        if at_rest {
-            let layout = map.source.layout;
-            // Always the same member: a read under way may have met an earlier spot.
-            let slot = SlotId(layout.slots - 1);
-            let offset = Offset(self.rng.u64(..layout.slot_len.0));
-            let place = map.source.place(slot, offset);
+        let source = world.view.map.source;
+        let layout = source.layout;
+        let offset = Offset(self.rng.u64(..layout.slot_len.0));
+        let place = source.place(SlotId(layout.slots - 1), offset);
+        if may_have_spots(world) {
             world.disks[usize::from(place.member.0)].spoil(place.at.0);
         }
     }
@@ -530,8 +529,10 @@ impl Runner {
         let most = if self.rng.u8(..4) == 0 { 64 } else { 10 };
         let len = self.rng.u64(1..=most).min(end - start);
         let range = Range::new(Logical(start), Logical(start) + Sectors(len));
+        let moving = world.engine.migrate_state() != "none";
+        let reads = if self.effort.spots && moving { 9 } else { 2 };
         match self.rng.u8(..10) {
-            0..=2 => world.submit(Kind::Read, range),
+            n if n <= reads && !(3..=4).contains(&n) => world.submit(Kind::Read, range),
             3 | 4 => world.submit(Kind::Flush, Range::default()),
             n => {
                 let version = world.next_version();
@@ -640,6 +641,10 @@ impl Runner {
                     .is_some_and(|m| m.paused || m.sync_max.is_some());
                 let rebuilds = !world.view.map.rebuilding.is_empty();
                 let blocked = world.engine.blocked().is_some() && life.resumed < 3;
+                if world.engine.recover_blocked().is_some() && self.effort.spots {
+                    world.disks.iter_mut().for_each(Disk::heal);
+                    world.tell(Event::Idle);
+                }
                 if held || blocked || rebuilds {
                     life.resumed += 1;
                     world.tell(Event::Resume);
@@ -792,6 +797,30 @@ impl Runner {
         }
         Err("the volume failed and no member did".into())
     }
+}
+
+/// Whether some of what lies on the last slot may be unreadable: the source can do without that
+/// member, whoever died meanwhile, and whoever reads it knows what to do. A write that finds in the
+/// midst of a migration that it can't read what it needs does not.
+fn may_have_spots(world: &World) -> bool {
+    let (map, action) = (&world.view.map, world.engine.sync_action());
+    let (source, layout) = (&map.source, map.source.layout);
+    // Always the same member: a read under way may have met an earlier spot.
+    let last = source.member(SlotId(layout.slots - 1), Offset::ZERO);
+    let mut others = map.alive & world.answering();
+    others.remove(last);
+    let known = source.resync >= Logical(map.size.0).round_up(layout.stripe());
+    let turned = world.engine.migrate_state() == "aborting";
+    let moving = world.engine.migrate_state() != "none";
+    matches!(
+        action,
+        SyncAction::Idle | SyncAction::Migrate | SyncAction::Recover
+    ) && layout.level.is_redundant()
+        && known
+        && !turned
+        && !(moving && world.has_writes())
+        && map.alive.has(last)
+        && source.survives(others)
 }
 
 fn trial(world: &World) -> Trial<'_> {

@@ -28,7 +28,7 @@ use crate::jobs::JobTask;
 use crate::journal::Replay;
 use crate::marks::{INTERVAL, SHIFT, VolumeMarks, no_marks};
 use crate::oracle::Oracle;
-use crate::requests::Request;
+use crate::requests::{Kind, Request};
 use crate::scenario::Scenario;
 
 /// Owners of the range lock from here on are requests, below it jobs.
@@ -97,6 +97,8 @@ pub struct World {
     pub flaky: bool,
     /// Writes that had something mended.
     pub mended: u64,
+    /// Pieces of the mover or of a rebuild that had.
+    pub mended_by_jobs: u64,
     /// Rebuilds that came to their end in this life.
     pub rebuilt: u64,
     /// Members that left in this life, and were wiped.
@@ -208,6 +210,7 @@ impl World {
             rebuilt: 0,
             wiped: MemberMask::EMPTY,
             mended: 0,
+            mended_by_jobs: 0,
             migrating: false,
             turned: start.turned,
             version: start.version,
@@ -288,6 +291,12 @@ impl World {
 
     pub fn requests_len(&self) -> usize {
         self.requests.len()
+    }
+
+    /// Whether a write is under way.
+    pub fn has_writes(&self) -> bool {
+        let is_write = |r: &Request| matches!(r.kind, Kind::Write { .. });
+        self.requests.values().any(is_write)
     }
 
     /// The migration that the scenario has in mind begins.

@@ -191,27 +191,37 @@ fn members_are_exchanged() {
 }
 
 /// Members that can't be read in places: what they held there is written anew, and they stay.
-#[test]
-fn what_can_not_be_read_is_mended() {
-    let effort = Effort {
-        states: 8,
-        every: 8,
-        requests: 60,
-        spots: true,
-        ..EVERY_STEP
-    };
-    let parity = |s: &Scenario| s.source.level.has_parity();
-    let all: Vec<_> = small::at_rest().into_iter().filter(parity).collect();
-    let mut mended = 0;
-    for scenario in &all {
-        for seed in 0..40 {
+fn try_spots(what: &str, scenarios: &[Scenario], effort: Effort, seeds: u64) -> Tally {
+    let mut tally = Tally::default();
+    for scenario in scenarios {
+        for seed in 0..seeds {
             let mut runner = Runner::new(scenario.clone(), effort, seed, Rules::default());
             if let Err(failure) = runner.run() {
                 panic!("{}", story(scenario, effort, seed, &failure));
             }
-            mended += runner.tally.mended;
+            tally.add(&runner.tally);
         }
     }
+    println!(
+        "{what}: {} writes and {} pieces mended, {} crash states, {} rebuilds",
+        tally.mended, tally.mended_by_jobs, tally.states, tally.rebuilt
+    );
+    tally
+}
+
+const SPOTS: Effort = Effort {
+    states: 8,
+    every: 8,
+    requests: 60,
+    spots: true,
+    ..EVERY_STEP
+};
+
+#[test]
+fn what_can_not_be_read_is_mended() {
+    let parity = |s: &Scenario| s.source.level.has_parity();
+    let all: Vec<_> = small::at_rest().into_iter().filter(parity).collect();
+    let mended = try_spots("spots", &all, SPOTS, 40).mended;
     assert!(mended > 20, "only {mended} writes had something mended");
 }
 
@@ -254,4 +264,29 @@ fn marks_bound_a_resync() {
     );
     assert!(tally.swept > 100, "marks are cleared");
     assert!(tally.spared > 10, "little is resynced");
+}
+
+/// By the mover too, which reads all of it.
+#[test]
+fn the_mover_mends_what_it_can_not_read() {
+    let redundant = |s: &Scenario| s.source.level.is_redundant();
+    let mut all = small::exchanges();
+    all.extend(small::shrinks());
+    all.extend(small::windows());
+    all.retain(redundant);
+    let mended = try_spots("mover", &all, SPOTS, 12).mended_by_jobs;
+    assert!(mended > 20, "only {mended} pieces had something mended");
+}
+
+/// And by a rebuild, where more is left than it needs.
+#[test]
+fn a_rebuild_mends_what_it_can_not_read() {
+    let effort = Effort {
+        faults: true,
+        ..SPOTS
+    };
+    let spare = |s: &Scenario| s.source.set().layout.max_missing() > 1;
+    let all: Vec<_> = small::at_rest().into_iter().filter(spare).collect();
+    let mended = try_spots("rebuild", &all, effort, 20).mended_by_jobs;
+    assert!(mended > 20, "only {mended} pieces had something mended");
 }

@@ -390,3 +390,32 @@ fn a_volume_that_failed_can_be_stopped() {
     run_until(&mut volume, |_, intent| matches!(intent, Intent::Stopped));
     assert!(volume.is_stopped(), "it waits for what will never come");
 }
+
+/// A source without redundancy that can't be read in one place: it waits, and nobody is said to
+/// have failed.
+#[test]
+fn what_nothing_else_tells_blocks_a_migration() {
+    let mut volume = start(migrating(Level::Raid0, 2), Some(Logical::ZERO));
+    volume.handle(0, Event::SyncMax(None));
+    for _ in 0..2 {
+        run_until(&mut volume, |_, intent| {
+            matches!(intent, Intent::Load { .. })
+        });
+        let (job, at) = (0, Logical(40));
+        let members = members([0]);
+        volume.handle(0, Event::Unreadable { job, members, at });
+        // Other pieces under way end for nothing.
+        run_until(&mut volume, |_, _| false);
+        assert_eq!(volume.migrate_state(), "blocked");
+        assert_eq!(volume.migrate_position(), Some(Logical::ZERO));
+        let why = volume.blocked().expect("it says why");
+        assert!(
+            why.contains("member 0") && why.contains("sector 40"),
+            "{why}"
+        );
+        assert!(volume.faulty().is_empty());
+        volume.handle(0, Event::Resume);
+    }
+    run_until(&mut volume, |_, _| false);
+    assert_eq!(volume.migrate_state(), "none");
+}
