@@ -182,6 +182,10 @@ fn doubled(judge: &mut Judge) -> Result<()> {
     )?;
     // The same volume twice, from copies of its members.
     judge.vm.must("assemble", &format!("members={a},{b}"))?;
+    // A mark that is cleared is a write.
+    judge
+        .vm
+        .wait_volume("restripe0", "bitmap_dirty", |dirty| dirty == "0")?;
     judge.look_again()?;
     judge.line(
         "assemble",
