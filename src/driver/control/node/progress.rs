@@ -27,10 +27,8 @@ pub(super) fn store_migrate_state(node: &Node, text: &[u8]) -> Result {
         let event = match wanted {
             MigrateState::Pause => Event::Pause,
             MigrateState::Resume => Event::Resume,
-            MigrateState::Abort => {
-                migrating(node)?;
-                return node.volume.abort(silent(node)?);
-            }
+            // Says itself where there is none.
+            MigrateState::Abort => return node.volume.abort(silent(node)?),
         };
         migrating(node)?;
         node.volume.ask(event);
