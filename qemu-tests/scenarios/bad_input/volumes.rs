@@ -160,7 +160,7 @@ fn values(judge: &mut Judge) -> Result<()> {
         ("sync_speed_max", "4294967296", EINVAL, "4294967295"),
         ("sync_max", "all", EINVAL, "number"),
         ("journal", "on", EINVAL, "always"),
-        ("journal", "", EINVAL, "off"),
+        ("journal", "", EINVAL, "empty"),
         ("bitmap", "external", EINVAL, "internal"),
         ("bitmap", "1", EINVAL, "none"),
         ("latency_target_us", "100", EOPNOTSUPP, "latency"),
