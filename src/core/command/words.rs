@@ -59,7 +59,10 @@ pub fn line_of(bytes: &[u8]) -> Result<&str, Refusal> {
     }
     let line = line.trim_matches([' ', '\t']);
     if line.is_empty() {
-        return Err(refusal!(EINVAL, "the line is empty; write a value, or key=value words"));
+        return Err(refusal!(
+            EINVAL,
+            "the line is empty; write a value, or key=value words"
+        ));
     }
     Ok(line)
 }
