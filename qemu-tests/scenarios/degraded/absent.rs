@@ -8,8 +8,9 @@ use qemu_tests::vm::Vm;
 
 use super::VOLUME;
 
-/// Bytes whose content is compared.
-const COMPARED: u64 = 16 * MIB;
+/// Bytes whose content is compared: so many that parity has been on every member, several times.
+const COMPARED: u64 = COUNT * MIB;
+const COUNT: u64 = 4;
 
 /// The members of a volume but these.
 fn others(all: &[String], absent: &[usize]) -> Vec<String> {
@@ -43,7 +44,7 @@ pub fn check(
     let all = shape.devices();
     vm.create(VOLUME, &shape, &all)?;
     vm.ok(&format!(
-        "dd if=/dev/urandom of={device} bs=1M count=16 oflag=direct status=none"
+        "dd if=/dev/urandom of={device} bs=1M count={COUNT} oflag=direct status=none"
     ))?;
     let written = vm.checksum(&device, COMPARED)?;
     vm.stop_volume(VOLUME)?;
@@ -84,7 +85,7 @@ pub fn check(
     vm.fio_verify(&device, MIB)?;
     vm.fio_overlap(&device, MIB, 100)?;
     vm.ok(&format!(
-        "dd if=/dev/urandom of={device} bs=1000k count=16 oflag=direct status=none"
+        "dd if=/dev/urandom of={device} bs=1000k count={COUNT} oflag=direct status=none"
     ))?;
     let written = vm.checksum(&device, COMPARED)?;
     vm.stop_volume(VOLUME)?;
