@@ -15,9 +15,28 @@ const ZEROES: Version = Version::MAX;
 /// Anything: what new capacity holds.
 const ANYTHING: Version = Version::MAX - 1;
 
+/// Set in the version of a write of zeroes, and of a discard.
+const ZEROED: Version = 1 << 30;
+/// Set in that of a discard besides: what was there before is as right.
+const DISCARDED: Version = 1 << 29;
+
+/// The version that write `version` has if it is one of zeroes.
+pub fn zeroed(version: Version) -> Version {
+    version | ZEROED
+}
+
+/// The version that it has if it is a discard.
+pub fn discarded(version: Version) -> Version {
+    version | ZEROED | DISCARDED
+}
+
+fn is_discarded(version: Version) -> bool {
+    version < ANYTHING && version & DISCARDED != 0
+}
+
 /// The content that write `version` gives sector `x` of the volume.
 pub fn tag(x: u64, version: Version) -> Tag {
-    if version == ZEROES {
+    if version == ZEROES || (version < ANYTHING && version & ZEROED != 0) {
         return 0;
     }
     // SplitMix64 over both, never a blob's tag and never zero.
@@ -177,7 +196,7 @@ impl Oracle {
         }
     }
 
-    /// A write has ended with an error: it may have landed or not.
+    /// A write has ended with an error, or was a discard: it may have landed or not.
     pub fn write_failed(&mut self, start: u64, len: u64, version: Version) {
         let now = self.tick();
         for x in start..(start + len).min(self.len()) {
@@ -220,7 +239,9 @@ impl Oracle {
                 .map(|(version, _)| *version);
             let mut allowed: Vec<Version> = glance.live[i].clone();
             allowed.extend(newer.filter(|v| !seen_then(*v)));
-            let Some(version) = allowed.iter().copied().find(|v| tag(x, *v) == found) else {
+            let mut matching = allowed.iter().copied().filter(|v| tag(x, *v) == found);
+            let (version, more) = (matching.next(), matching.next());
+            let Some(version) = version else {
                 if allowed.contains(&ANYTHING) {
                     continue;
                 }
@@ -230,6 +251,10 @@ impl Oracle {
                     allowed,
                 });
             };
+            // Zeroes don't tell which of several writes they are; and a discard promises nothing.
+            if more.is_some() || allowed.iter().any(|v| is_discarded(*v)) {
+                continue;
+            }
             let seen = sector.live.iter().find(|w| w.version == version).copied();
             let (true, Some(seen)) = (self.reads_count, seen) else {
                 continue;
@@ -395,6 +420,34 @@ mod tests {
         oracle.read_ended(0, &glance, &[tag(0, 1)]).expect("either");
         let glance = oracle.read_begins(0, 1);
         assert!(oracle.read_ended(0, &glance, &[tag(0, 2)]).is_err());
+    }
+
+    #[test]
+    fn zeroes_count_and_a_discard_need_not() {
+        let mut oracle = Oracle::new(1, true);
+        let begin = |oracle: &mut Oracle, version| {
+            oracle.write_begins(0, 1, version);
+            version
+        };
+        let zeroes = begin(&mut oracle, zeroed(1));
+        oracle.write_acked(0, 1, zeroes, false);
+        assert!(oracle.may_be(0, 0).is_ok() && oracle.may_be(0, tag(0, 0)).is_err());
+        oracle.write_begins(0, 1, 2);
+        oracle.write_acked(0, 1, 2, false);
+        assert!(oracle.may_be(0, 0).is_err());
+        let discard = begin(&mut oracle, discarded(3));
+        oracle.write_failed(0, 1, discard);
+        for found in [tag(0, 2), 0, tag(0, 2)] {
+            let glance = oracle.read_begins(0, 1);
+            oracle.read_ended(0, &glance, &[found]).expect("either");
+        }
+        let promise = oracle.flush_begins();
+        oracle.flush_acked(&promise);
+        assert!(oracle.may_survive(0, tag(0, 2)).is_ok() && oracle.may_survive(0, 0).is_ok());
+        assert!(oracle.may_survive(0, tag(0, 0)).is_err());
+        oracle.write_begins(0, 1, 4);
+        oracle.write_acked(0, 1, 4, true);
+        assert!(oracle.may_survive(0, 0).is_err());
     }
 
     #[test]

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use restripe_core::admit::Route;
+use restripe_core::admit::{Map, Route};
 use restripe_core::engine::{Event, Which};
 use restripe_core::geometry::{Logical, MemberMask, Range};
 use restripe_core::mend;
@@ -28,7 +28,14 @@ use crate::world::{View, World};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Read,
-    Write { fua: bool, version: u32 },
+    /// Of data, or of zeroes, as its version says.
+    Write {
+        fua: bool,
+        version: u32,
+    },
+    Discard {
+        version: u32,
+    },
     Flush,
 }
 
@@ -85,6 +92,12 @@ pub struct Request {
     promise: Option<(Promise, Promise)>,
 }
 
+/// Whether members are asked to discard: elsewhere what they then hold would have to be known to
+/// parity or to both sets.
+fn members_discard(map: &Map) -> bool {
+    map.target.is_none() && map.rebuilding.is_empty() && !map.source.layout.level.has_parity()
+}
+
 impl World {
     /// A request comes in.
     pub fn submit(&mut self, kind: Kind, range: Range) {
@@ -123,7 +136,7 @@ impl World {
                     self.loose.read_begins(start, len),
                 ));
             }
-            Kind::Write { version, .. } => {
+            Kind::Write { version, .. } | Kind::Discard { version } => {
                 request.data = (start..start + len).map(|x| tag(x, version)).collect();
                 self.strict.write_begins(start, len, version);
                 self.loose.write_begins(start, len, version);
@@ -163,7 +176,7 @@ impl World {
                 request.view = Some(view);
                 return self.next_run(id);
             }
-            Kind::Write { .. } => {}
+            Kind::Write { .. } | Kind::Discard { .. } => {}
         }
         if map.read_only || map.hold || map.clean {
             if locked.is_some() {
@@ -202,9 +215,13 @@ impl World {
                 return;
             }
         }
+        let discards = members_discard(map);
         let request = self.request(id);
         request.view = Some(view);
         request.x = range.start;
+        if matches!(request.kind, Kind::Discard { .. }) && !discards {
+            return self.finish(id, true);
+        }
         self.next_run(id);
     }
 
@@ -381,9 +398,7 @@ impl World {
             request.sets.pop_front();
             return self.next_set(id);
         }
-        let Kind::Write { fua, .. } = request.kind else {
-            unreachable!("only writes have copies");
-        };
+        let fua = matches!(request.kind, Kind::Write { fua: true, .. });
         let view = request.view.clone().expect("a running request is in a map");
         let set = Self::set_of(&view, request.sets[0]);
         let (places, run) = copies(
@@ -496,6 +511,9 @@ impl World {
 
     pub(crate) fn request_io_done(&mut self, id: u64, failed: MemberMask) {
         let request = self.request(id);
+        if !failed.is_empty() && matches!(request.kind, Kind::Discard { .. }) {
+            return self.finish(id, true);
+        }
         if !failed.is_empty() && request.phase == Phase::Reading {
             if self.may_mend(id, failed) {
                 return self.begin_mend(id, failed);
@@ -575,7 +593,7 @@ impl World {
             }
             (Kind::Write { .. }, Phase::MendWrites) => self.next_mend(id),
             (Kind::Write { fua, .. }, Phase::Journaling) => self.write_plan(id, fua),
-            (Kind::Write { .. }, _) => {
+            (Kind::Write { .. } | Kind::Discard { .. }, _) => {
                 let view = request.view.clone().expect("a running request is in a map");
                 if Self::set_of(&view, request.sets[0])
                     .layout
@@ -709,6 +727,11 @@ impl World {
                         oracle.write_failed(start, len, version);
                     }
                 }
+                self.dirty = true;
+            }
+            Kind::Discard { version } => {
+                self.strict.write_failed(start, len, version);
+                self.loose.write_failed(start, len, version);
                 self.dirty = true;
             }
             Kind::Flush => {

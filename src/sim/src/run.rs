@@ -15,7 +15,7 @@ use restripe_core::shape::Change;
 use crate::blobs::{Blobs, crc};
 use crate::crash::{Fate, Found, Reader, Trial, for_each_fate, images, known_crc, pending};
 use crate::disk::{Disk, Image, Tag};
-use crate::oracle::{Oracle, tag};
+use crate::oracle::{Oracle, discarded, tag, zeroed};
 use crate::plan::parity;
 use crate::requests::Kind;
 use crate::scenario::Scenario;
@@ -529,22 +529,25 @@ impl Runner {
         let most = if self.rng.u8(..4) == 0 { 64 } else { 10 };
         let len = self.rng.u64(1..=most).min(end - start);
         let range = Range::new(Logical(start), Logical(start) + Sectors(len));
+        // A migration with spots is to be read through: what writes meet there is another matter.
         let moving = world.engine.migrate_state() != "none";
-        let reads = if self.effort.spots && moving { 9 } else { 2 };
-        match self.rng.u8(..10) {
-            n if n <= reads && !(3..=4).contains(&n) => world.submit(Kind::Read, range),
-            3 | 4 => world.submit(Kind::Flush, Range::default()),
-            n => {
-                let version = world.next_version();
-                world.submit(
-                    Kind::Write {
-                        fua: n == 5,
-                        version,
-                    },
-                    range,
-                );
-            }
-        }
+        let only_reads = self.effort.spots && moving;
+        let kind = match self.rng.u8(..12) {
+            3 | 4 => return world.submit(Kind::Flush, Range::default()),
+            n if n <= 2 || only_reads => Kind::Read,
+            5 => Kind::Discard {
+                version: discarded(world.next_version()),
+            },
+            6 => Kind::Write {
+                fua: false,
+                version: zeroed(world.next_version()),
+            },
+            n => Kind::Write {
+                fua: n == 7,
+                version: world.next_version(),
+            },
+        };
+        world.submit(kind, range);
     }
 
     /// Looks at what crashes now would leave.
