@@ -7,7 +7,9 @@ use std::rc::Rc;
 use fastrand::Rng;
 use restripe_core::engine::{Event, SyncAction};
 use restripe_core::geometry::{Logical, MemberId, MemberMask, Offset, Range, Sectors, SlotId};
-use restripe_core::ondisk::{SUPERBLOCK_SECTORS, SUPERBLOCK_SIZE, Superblock, UNIT, encode};
+use restripe_core::ondisk::{
+    JournalMode, MemberState, SUPERBLOCK_SECTORS, SUPERBLOCK_SIZE, Superblock, UNIT, encode,
+};
 use restripe_core::placement::Set;
 use restripe_core::rules::Rules;
 use restripe_core::shape::Change;
@@ -447,6 +449,12 @@ impl Runner {
                     .then(|| Logical(self.rng.u64(..=self.scenario.size)));
                 world.tell(Event::SyncMax(at));
             }
+            10 if self.scenario.journal != JournalMode::Off => {
+                let modes = [JournalMode::Auto, JournalMode::Always, JournalMode::Off];
+                // Short of a member from the start, it is to need no force.
+                let some = if self.scenario.absent.is_none() { 3 } else { 2 };
+                world.tell(Event::Journal(modes[self.rng.usize(..some)]));
+            }
             11 if self.rng.u8(..8) == 0 => life.stopping = true,
             _ => world.tell(Event::Tick),
         }
@@ -496,6 +504,15 @@ impl Runner {
         let unused = |m: &u8| sb.members.get(usize::from(*m)).is_none_or(|r| !r.is_used());
         let spare = (self.scenario.members..self.scenario.disks())
             .find(|m| unused(m) && !world.gone.has(MemberId(*m)));
+        let is_back = |id: &MemberId| {
+            let row = &sb.members[usize::from(id.0)];
+            row.state == MemberState::Missing && !world.is_dead(*id) && !world.gone.has(*id)
+        };
+        let back = dead.iter().copied().find(is_back);
+        if let (Some(id), true) = (back, self.rng.bool()) {
+            world.change(&Change::Return { id });
+            return true;
+        }
         let change = match (self.rng.choice(&dead), spare, self.rng.u8(..6)) {
             (Some(old), Some(spare), 0..=2) => Change::Replace {
                 old: *old,

@@ -401,8 +401,14 @@ impl World {
             self.dirty = true;
         }
         // Whatever speaks against it: it is for the core to know.
-        if let Err(refusal) = self.engine.change_members(self.now, change) {
-            self.log(|| format!("  refused: {refusal}"));
+        match self.engine.change_members(self.now, change) {
+            Err(refusal) => self.log(|| format!("  refused: {refusal}")),
+            Ok(()) => {
+                if let Change::Return { id } = change {
+                    self.gone.remove(*id);
+                    self.wiped.remove(*id);
+                }
+            }
         }
         self.collect_intents();
     }
