@@ -32,6 +32,13 @@ pub struct Batch {
     failed: MemberMask,
 }
 
+impl Batch {
+    /// Whether one of its transfers failed.
+    pub fn has_failures(&self) -> bool {
+        !self.failed.is_empty()
+    }
+}
+
 /// Where what was read goes: index into the owner's data or scratch.
 #[derive(Clone, Copy, Debug)]
 pub enum Dest {

@@ -92,6 +92,13 @@ pub struct Request {
     promise: Option<(Promise, Promise)>,
 }
 
+impl Request {
+    /// Whether it could not read a member, and goes elsewhere.
+    pub fn is_avoiding(&self) -> bool {
+        !self.unread.is_empty()
+    }
+}
+
 /// Whether members are asked to discard: elsewhere what they then hold would have to be known to
 /// parity or to both sets.
 fn members_discard(map: &Map) -> bool {
@@ -530,7 +537,7 @@ impl World {
         }
         if !failed.is_empty() && self.may_read_elsewhere(id, failed) {
             let request = self.request(id);
-            request.unread = failed;
+            request.unread = request.unread | failed;
             let is_current = request.view.as_ref().map(|v| v.map) == Some(self.view.map);
             if !is_current {
                 // By now more of the set may be known to be true.

@@ -480,6 +480,9 @@ impl Runner {
             return;
         }
         let member = self.rng.u8(..self.scenario.disks());
+        if self.effort.spots && world.is_avoiding() {
+            return;
+        }
         if world.bears(member) {
             life.faults -= 1;
             if self.rng.u8(..4) == 0 {
@@ -827,7 +830,7 @@ fn may_have_spots(world: &World) -> bool {
     let (source, layout) = (&map.source, map.source.layout);
     // Always the same member: a read under way may have met an earlier spot.
     let last = source.member(SlotId(layout.slots - 1), Offset::ZERO);
-    let mut others = map.alive & world.answering();
+    let mut others = map.alive & world.answering() & !world.failing;
     others.remove(last);
     let known = source.resync >= Logical(map.size.0).round_up(layout.stripe());
     let turned = world.engine.migrate_state() == "aborting";

@@ -299,6 +299,13 @@ impl World {
         self.requests.values().any(is_write)
     }
 
+    /// Whether somebody has met a member that can't be read, and goes elsewhere for it: until it is
+    /// done, no other member is one too many.
+    pub fn is_avoiding(&self) -> bool {
+        let met = self.batches.values().any(Batch::has_failures);
+        met || self.requests.values().any(Request::is_avoiding)
+    }
+
     /// The migration that the scenario has in mind begins.
     pub fn migrate(&mut self, number: u8) {
         let Some(next) = self
