@@ -3,7 +3,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use restripe_core::ondisk::BitmapMode;
 use restripe_core::rules::Rules;
 use restripe_sim::run::{Effort, Runner};
 use restripe_sim::scenario::Scenario;
@@ -184,10 +183,7 @@ fn members_are_exchanged() {
         faults: true,
         ..EVERY_STEP
     };
-    // Bitmaps where members fail are tried by `members_fail`.
-    let mut all = small::exchanges();
-    all.iter_mut().for_each(|s| s.bitmap = BitmapMode::None);
-    try_all("exchange, faults", &all, effort, 20, 10_000);
+    try_all("exchange, faults", &small::exchanges(), effort, 20, 10_000);
 }
 
 /// Members that can't be read in places: what they held there is written anew, and they stay.
