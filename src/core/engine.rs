@@ -377,9 +377,6 @@ pub struct Engine<S: DerefMut<Target = Superblock>> {
     coming: MemberMask,
     /// Removed from the superblock that is not durable yet.
     leaving: MemberMask,
-    /// From here on is capacity that came with a migration since the start: parity that a resync
-    /// has not come to yet is true for all that was ever written there.
-    fresh: Option<Logical>,
     /// What members can't be rebuilt for; it is tried again when the user says so.
     recover_blocked: Option<Text<160>>,
     /// Where the user wants a rebuild to stop.
@@ -435,7 +432,6 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             change: None,
             coming: MemberMask::EMPTY,
             leaving: MemberMask::EMPTY,
-            fresh: None,
             recover_blocked: None,
             sync_max: None,
             stopping: false,

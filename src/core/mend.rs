@@ -29,7 +29,7 @@ pub fn verdict(
     errors: u64,
 ) -> Verdict {
     // I8: from parity that is not known to be true nothing can be rebuilt.
-    let is_known = !set.layout.level.has_parity() || set.is_synced(range);
+    let is_known = !set.layout.level.has_parity() || set.is_rebuildable(range);
     if !is_known || !set.survives(alive & !failed) {
         Verdict::Lost
     } else if errors > MAX_READ_ERRORS {

@@ -37,6 +37,10 @@ pub struct Set {
     /// Copies and parity are true below this sector of the volume (a multiple
     /// of the stripe, or the capacity); above it they are not to be relied on.
     pub resync: Logical,
+    /// All that was ever written beyond `resync` was written in rows whose parity was made anew, so
+    /// that it can be rebuilt; what nobody wrote there is whatever P makes of it, and Q may say
+    /// otherwise. Of sets with parity only.
+    pub is_fresh: bool,
     /// Below this they are not to be relied on either. Known to maps only, of the target of a
     /// migration that goes down: its rows below the durable cursor are being made.
     pub true_from: Logical,
@@ -48,6 +52,13 @@ impl Set {
         let stripe = self.layout.stripe();
         self.true_from <= range.start.round_down(stripe)
             && range.end.round_up(stripe) <= self.resync
+    }
+
+    /// Whether what is missing of the rows of `range` can be rebuilt from the rest of them (DESIGN I8):
+    /// their parity is true, or of what was written there it is.
+    pub fn is_rebuildable(&self, range: Range) -> bool {
+        let is_made = self.true_from <= range.start.round_down(self.layout.stripe());
+        self.is_synced(range) || (self.is_fresh && is_made)
     }
 
     /// Where `offset` of `slot` lies.

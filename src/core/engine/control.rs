@@ -156,7 +156,7 @@ impl Control {
 /// from parity that is not known to be true nothing can be rebuilt (I8).
 fn bears(set: &Set, alive: MemberMask, held: Range) -> bool {
     let whole = set.missing(alive) == 0;
-    let synced = !set.layout.level.has_parity() || set.resync >= held.end;
+    let synced = !set.layout.level.has_parity() || set.resync >= held.end || set.is_fresh;
     held.is_empty() || (set.survives(alive) && (whole || synced))
 }
 
@@ -471,10 +471,6 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             row.left_epoch = epoch;
         }
         self.control.committing.faults = self.control.committing.faults | faults;
-        let is_lost = !faults.is_empty() && self.sb.migration.is_none();
-        if is_lost && self.is_true_or_fresh(&self.sb.sets[usize::from(self.sb.present_set())]) {
-            self.believe_new_capacity();
-        }
         self.update_superblock();
         self.sb.generation += 1;
         if self.broken(Rule::Leave) {
@@ -521,16 +517,18 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 self.sb.clean = clean;
                 self.sb.journal = journal;
                 self.control.starting = false;
-                self.fresh = None;
             }
             Step::Finish if self.sb.migration.is_some() => {
                 let synced = self.target_is_synced();
                 let leaving = shape::finish_migration(&mut self.sb);
                 self.control.left_behind = self.control.left_behind | leaving;
                 self.leaving = self.leaving | leaving;
-                if !synced {
-                    let set = usize::from(self.sb.present_set());
-                    self.sb.sets[set].resync = Logical::ZERO;
+                let set = usize::from(self.sb.present_set());
+                let set = &mut self.sb.sets[set];
+                match synced {
+                    // Nobody has written yet what comes behind the rows that were moved.
+                    true => set.is_fresh = set.layout.level.has_parity(),
+                    false => set.resync = Logical::ZERO,
                 }
             }
             Step::Turn if self.control.turning => {
@@ -541,14 +539,6 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             // Clean only if all that was written is flushed.
             Step::Clean => self.sb.clean = !self.control.want_active && flushed,
             _ => {}
-        }
-        if self.control.step == Step::Finish && self.sb.migration.is_none() {
-            self.believe_new_capacity();
-            let set = &self.sb.sets[usize::from(self.sb.present_set())];
-            // One parity that is not true yet makes of a lost member something that nobody wrote
-            // there, but two of them make two.
-            let is_fresh = set.layout.parities() == 1 && set.resync > Logical::ZERO;
-            self.fresh = is_fresh.then_some(set.resync);
         }
         if self.control.want_active {
             self.control.want_active = false;
@@ -907,24 +897,6 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
     }
 
-    /// The end of a migration brings capacity that nobody has written yet. Where as many members
-    /// are missing as may be, they may hold whatever the parity makes of it: so that is true.
-    fn believe_new_capacity(&mut self) {
-        let (alive, index) = (self.sb.in_sync(), usize::from(self.sb.present_set()));
-        let set = &mut self.sb.sets[index];
-        let moved = set.resync > Logical::ZERO;
-        let most = set.layout.max_missing();
-        if moved && set.layout.level.has_parity() && set.missing(alive) >= most {
-            set.resync = Logical(set.layout.capacity().0);
-        }
-    }
-
-    /// Whether what a resync of the only set has not come to is capacity that is new: it was only
-    /// ever written by rows whose parity was made anew.
-    fn is_true_or_fresh(&self, set: &Set) -> bool {
-        self.fresh.is_some_and(|from| set.resync >= from)
-    }
-
     /// Members that are alive and will be when all is durable that is known of faults.
     pub(super) fn alive_soon(&self) -> MemberMask {
         self.map.alive & !self.control.faults & !self.control.committing.faults
@@ -938,9 +910,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
         let (alive, end) = (self.alive_soon() & !members, self.end());
         let Some(target) = &self.map.target else {
-            let source = &self.map.source;
-            let is_known = bears(source, alive, Range::new(Logical::ZERO, end));
-            return is_known || (self.is_true_or_fresh(source) && source.survives(alive));
+            return bears(&self.map.source, alive, Range::new(Logical::ZERO, end));
         };
         bears(&self.map.source, alive, self.cursor.at_source(end))
             && self.target_bears(target, alive)
@@ -981,20 +951,22 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// A write reached some of its copies or its parity and not the others, and
     /// the member stays: what the sets know of themselves there is not true any more.
     fn distrust(&mut self, lost: MemberMask) {
-        self.fresh = None;
         for index in 0..self.sb.sets.len() {
             let set = &mut self.sb.sets[index];
             if set.layout.level.is_redundant() && set.members() & lost != MemberMask::EMPTY {
-                set.resync = Logical::ZERO;
+                (set.resync, set.is_fresh) = (Logical::ZERO, false);
                 self.control.dirty = true;
             }
         }
         self.void_scrub();
         self.doubt_bitmap();
         let map = map_of(&self.sb, self.map.read_only);
-        self.map.source.resync = map.source.resync;
-        if let (Some(now), Some(then)) = (&mut self.map.target, map.target) {
-            now.resync = then.resync;
+        let take = |now: &mut Set, then: &Set| {
+            (now.resync, now.is_fresh) = (then.resync, then.is_fresh);
+        };
+        take(&mut self.map.source, &map.source);
+        if let (Some(now), Some(then)) = (&mut self.map.target, &map.target) {
+            take(now, then);
         }
     }
 

@@ -202,7 +202,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         let known = |which| {
             let set = self.set(which);
             let held = self.held(which);
-            !set.layout.level.has_parity() || held.is_empty() || set.is_synced(held)
+            !set.layout.level.has_parity() || held.is_empty() || set.is_rebuildable(held)
         };
         known(Which::Source) && (self.map.target.is_none() || known(Which::Target))
     }

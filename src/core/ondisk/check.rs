@@ -141,6 +141,10 @@ fn check_set(superblock: &Superblock, set: &Set) -> Found {
         set.resync.0 <= layout.capacity().0,
         "a set is synced beyond its end"
     );
+    ensure!(
+        layout.level.has_parity() || !set.is_fresh,
+        "a set without parity says something of it"
+    );
     for extent in &set.extents {
         ensure!(
             extent.slot.0 < layout.slots && extent.len.0 > 0,

@@ -9,7 +9,7 @@ use super::format::{
     algorithm_code, level_code, level_from_codes, Block, DiskMember, DiskSet, CRC_FROM, FLAG_CLEAN,
     FLAG_JOURNALED, FLAG_MARKED, INCOMPAT_KNOWN, MAGIC, MEMBER_ADOPTED, MEMBER_UNMARKED,
     MIGRATION_ABORTING, MIGRATION_DESCENDING, MIGRATION_HAS_MAX, MIGRATION_PAUSED, MIGRATION_RUNS,
-    VERSION,
+    SET_FRESH, VERSION,
 };
 use super::{
     check, BitmapMode, JournalMode, JournalState, MapRange, Member, MemberState, Migration, Region,
@@ -164,6 +164,7 @@ fn fill_set(set: &Set, disk: &mut DiskSet) {
     disk.chunk.set(set.layout.chunk.0 as u32);
     disk.slot_len.set(set.layout.slot_len.0);
     disk.resync.set(set.resync.0);
+    disk.flags = if set.is_fresh { SET_FRESH } else { 0 };
     for (extent, disk) in set.extents.iter().zip(&mut disk.extents) {
         disk.slot = extent.slot.0;
         disk.member = extent.member.0;
@@ -356,6 +357,10 @@ fn take_set(disk: &DiskSet, set: &mut Set) -> Result<(), &'static str> {
         slot_len: Sectors(disk.slot_len.get()),
     };
     set.resync = Logical(disk.resync.get());
+    if disk.flags & !SET_FRESH != 0 {
+        return Err("a flag of a set is set that has no meaning");
+    }
+    set.is_fresh = disk.flags & SET_FRESH != 0;
     for disk in rows(&disk.extents, disk.extent_count)? {
         set.extents.push(Extent {
             slot: SlotId(disk.slot),

@@ -70,6 +70,9 @@ pub(super) const MIGRATION_PAUSED: u32 = 4;
 pub(super) const MIGRATION_ABORTING: u32 = 8;
 pub(super) const MIGRATION_HAS_MAX: u32 = 16;
 
+/// What was written beyond `resync` can be rebuilt from its parity.
+pub(super) const SET_FRESH: u8 = 1;
+
 pub(super) const MEMBER_ADOPTED: u8 = 1;
 /// It is being adopted, and perhaps holds no superblock yet.
 pub(super) const MEMBER_UNMARKED: u8 = 2;
@@ -109,7 +112,8 @@ pub(super) struct DiskSet {
     pub(super) algorithm: U16,
     pub(super) slots: u8,
     pub(super) extent_count: u8,
-    unused: [u8; 2],
+    pub(super) flags: u8,
+    unused: u8,
     /// Sectors; 1 where the level is not striped.
     pub(super) chunk: U32,
     unused_too: [u8; 4],

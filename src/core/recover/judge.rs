@@ -343,7 +343,7 @@ fn refuse_write_hole(
         let end = held_end(sb, set);
         let replayed = sb.journal.in_force && !options.read_only;
         let torn = !sb.clean && !replayed;
-        short && end > Logical::ZERO && (torn || set.resync < end)
+        short && end > Logical::ZERO && (torn || (set.resync < end && !set.is_fresh))
     });
     if !doubtful {
         return Ok(());
@@ -425,13 +425,20 @@ fn update(
 
 /// Where a set's copies and parity are to be relied on now (DESIGN I6, I8).
 fn resync_after(set: &mut Set, alive: MemberMask, unclean: bool, journaled: bool) {
-    let layout = set.layout;
-    let all = Logical(layout.capacity().0);
-    // One leg is all the copies there are; parity short of a slot is believed
-    // because the caller found it true or was forced to.
-    if !set.can_compare(alive) {
-        set.resync = all;
-    } else if unclean && !(journaled && layout.level.has_parity()) {
-        set.resync = Logical::ZERO;
+    let (layout, missing) = (set.layout, set.missing(alive));
+    let has_parity = layout.level.has_parity();
+    let is_torn = unclean && !(journaled && has_parity);
+    if has_parity && 0 < missing && missing < layout.max_missing() {
+        // Short of a slot parity is believed, because the caller found it true or was forced to;
+        // where there is some to spare P is, and Q made anew as soon as there is all of a row.
+        set.is_fresh = true;
+        if is_torn {
+            set.resync = Logical::ZERO;
+        }
+    } else if !set.can_compare(alive) {
+        // One leg is all the copies there are, and no parity is left that says otherwise.
+        set.resync = Logical(layout.capacity().0);
+    } else if is_torn {
+        (set.resync, set.is_fresh) = (Logical::ZERO, false);
     }
 }

@@ -90,6 +90,7 @@ pub fn create(
     let synced = !layout.level.is_redundant() || wish.assume_clean;
     let set = &mut into.sets[0];
     set.layout = layout;
+    set.is_fresh = layout.level.has_parity() && !synced;
     set.resync = match synced {
         true => Logical(layout.capacity().0),
         false => Logical::ZERO,

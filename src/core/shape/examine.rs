@@ -82,6 +82,9 @@ fn write_set(index: usize, set: &Set, out: &mut impl Write) -> fmt::Result {
     writeln!(out, "set_{index}_slots: {}", layout.slots)?;
     writeln!(out, "set_{index}_slot_sectors: {}", layout.slot_len.0)?;
     writeln!(out, "set_{index}_synced_to: {}", set.resync.0)?;
+    if layout.level.has_parity() {
+        writeln!(out, "set_{index}_fresh: {}", u8::from(set.is_fresh))?;
+    }
     for extent in &set.extents {
         let (slot, member) = (extent.slot.0, extent.member.0);
         write!(out, "set_{index}_slot_{slot}: member {member}, ")?;

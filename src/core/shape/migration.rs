@@ -202,8 +202,7 @@ pub fn turn_migration(superblock: &mut Superblock) {
 
 /// Makes the target the volume's only set, and takes those out of the table that are not on it
 /// and were on the source: it returns them. The volume grows to what the target holds, unless
-/// it came back to that, or the target is short of a member and has parity left: nobody can make
-/// that true of new capacity then, and it is not true by itself.
+/// it came back to that.
 ///
 /// Copies and parity are true up to the end of the rows that were moved; what
 /// comes behind them is there at once and synced later (DESIGN I8).
@@ -228,10 +227,7 @@ pub fn finish_migration(superblock: &mut Superblock) -> MemberMask {
     } else {
         Logical(layout.capacity().0)
     };
-    let missing = set.missing(superblock.in_sync());
-    let is_partly_known =
-        layout.level.has_parity() && 0 < missing && missing < layout.max_missing();
-    if !migration.aborting && !is_partly_known {
+    if !migration.aborting {
         // An adopted volume may have a size that is no multiple of 4096 bytes; it never shrinks here.
         superblock.volume_sectors =
             volume_of(&layout, superblock.logical_block).max(superblock.volume_sectors);

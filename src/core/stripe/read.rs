@@ -48,8 +48,8 @@ pub fn read(set: &Set, alive: MemberMask, x: Logical, len: Sectors) -> Read {
                 .filter(|slot| !slot_alive(set, alive, SlotId(*slot), spot.offset, run))
                 .count();
             // I8: from parity that is not known to be true nothing can be rebuilt.
-            let synced = set.is_synced(Range::new(x, x + run));
-            if missing <= usize::from(set.layout.parities()) && synced {
+            let known = set.is_rebuildable(Range::new(x, x + run));
+            if missing <= usize::from(set.layout.parities()) && known {
                 Read::Rebuild(run)
             } else {
                 Read::Lost(run)

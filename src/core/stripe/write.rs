@@ -219,6 +219,7 @@ pub fn plan_parity_into(
         }
         Way::Modify => row.modify(plan, spare),
         Way::Reconstruct => row.reconstruct(plan)?,
+        Way::RecoverByP(a) => row.recover_by_p(plan, a),
         Way::Recover(a, b) => row.recover(plan, a, b),
     }
     for s in &row.segments {
@@ -239,6 +240,9 @@ enum Way {
     Modify,
     /// What the write leaves alone is read, and the parity made anew.
     Reconstruct,
+    /// All is read that is left but Q, which may say something else than P, the missing chunk
+    /// recovered, and the parity made anew.
+    RecoverByP(u16),
     /// All is read that is left, two missing chunks recovered, and the parity made anew.
     Recover(u16, u16),
 }
@@ -309,21 +313,22 @@ impl<'a> Row<'a> {
             return Some(Way::Plain);
         }
         let start = Logical(self.row * layout.stripe().0);
-        let synced = self
-            .set
-            .is_synced(Range::new(start, start + layout.stripe()));
+        let range = Range::new(start, start + layout.stripe());
+        let (synced, known) = (self.set.is_synced(range), self.set.is_rebuildable(range));
         // The missing chunk that is written lives on in the parity alone, which is made
         // anew from all others; one that is not has only its share in the parity as it is.
         let untouched = |index: &&u64| self.touched(**index).is_none();
-        match (self.missing.iter().filter(untouched).count(), synced) {
-            (0, _) if !self.missing.is_empty() => Some(Way::Reconstruct),
-            (0, false) => Some(Way::Reconstruct),
-            (0, true) if self.modify_reads() <= self.reconstruct_reads() => Some(Way::Modify),
-            (0, true) => Some(Way::Reconstruct),
-            (_, false) => None,
-            (untouched, true) if untouched == self.missing.len() => Some(Way::Modify),
-            (_, true) => Some(Way::Recover(self.missing[0] as u16, self.missing[1] as u16)),
-        }
+        let untouched = self.missing.iter().filter(untouched).count();
+        let spare_parity = self.missing.len() < self.alive.len();
+        Some(match untouched {
+            0 if !self.missing.is_empty() || !synced => Way::Reconstruct,
+            0 if self.modify_reads() <= self.reconstruct_reads() => Way::Modify,
+            0 => Way::Reconstruct,
+            _ if !known => return None,
+            _ if spare_parity && !synced => Way::RecoverByP(self.missing[0] as u16),
+            _ if untouched == self.missing.len() => Way::Modify,
+            _ => Way::Recover(self.missing[0] as u16, self.missing[1] as u16),
+        })
     }
 
     fn modify_reads(&self) -> usize {
@@ -373,10 +378,22 @@ impl<'a> Row<'a> {
 
     /// All of the parity that is there.
     fn parities(&self, list: &mut List<Transfer, MAX_TRANSFERS>) {
-        for (lane, slot) in &self.alive {
-            let buf = Buf::Lane(*lane, Sectors::ZERO);
-            let from = (*slot, self.offset + self.lo);
-            push(list, self.set, from, self.hi - self.lo, buf);
+        for parity in &self.alive {
+            self.parity(list, *parity);
+        }
+    }
+
+    fn parity(&self, list: &mut List<Transfer, MAX_TRANSFERS>, (lane, slot): (u16, SlotId)) {
+        let (from, len) = ((slot, self.offset + self.lo), self.hi - self.lo);
+        push(list, self.set, from, len, Buf::Lane(lane, Sectors::ZERO));
+    }
+
+    /// Reads all data that are there.
+    fn others(&self, plan: &mut Plan) {
+        for index in 0..self.set.layout.data_slots() {
+            if !self.missing.contains(&index) {
+                self.own_part(&mut plan.reads, index, (self.lo, self.hi));
+            }
         }
     }
 
@@ -449,12 +466,25 @@ impl<'a> Row<'a> {
         Some(())
     }
 
-    fn recover(&self, plan: &mut Plan, a: u16, b: u16) {
-        for index in 0..self.set.layout.data_slots() {
-            if !self.missing.contains(&index) {
-                self.own_part(&mut plan.reads, index, (self.lo, self.hi));
-            }
+    fn recover_by_p(&self, plan: &mut Plan, a: u16) {
+        let (at, len) = (Sectors::ZERO, self.hi - self.lo);
+        let p = self.alive[0];
+        self.others(plan);
+        self.parity(&mut plan.reads, p);
+        plan.calcs.push(Calc::Gen {
+            lane: a,
+            lanes: ((2 << p.0) - 1) & !(1 << a),
+            at,
+            len,
+        });
+        for s in &self.segments {
+            plan.calcs.push(self.copy_in(s));
         }
+        plan.calcs.push(self.gen_parity());
+    }
+
+    fn recover(&self, plan: &mut Plan, a: u16, b: u16) {
+        self.others(plan);
         self.parities(&mut plan.reads);
         let (at, len) = (Sectors::ZERO, self.hi - self.lo);
         plan.calcs.push(Calc::Recover2 { a, b, at, len });

@@ -206,6 +206,7 @@ impl SetSpec {
             layout,
             extents,
             resync: Logical(layout.capacity().0),
+            is_fresh: false,
             true_from: Logical::ZERO,
         }
     }

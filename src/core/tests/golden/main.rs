@@ -283,6 +283,17 @@ fn a_signature_is_known() {
 }
 
 #[test]
+fn parity_that_is_being_made_is_read() {
+    let bytes = hex::read(include_str!("v1-fresh-0.hex"));
+    // The first set's flags.
+    assert_eq!(bytes[256 + 6], 1);
+    let set = read(include_str!("v1-fresh-0.hex"), 0).sets[0];
+    assert!(set.is_fresh);
+    assert_eq!(set.resync, Logical(25_600));
+    assert!(!read(CREATED[0], 0).sets[0].is_fresh);
+}
+
+#[test]
 fn a_bitmap_is_read() {
     let bytes = hex::read(include_str!("v1-bitmap.hex"));
     let (sector, bits) = BitmapSector::decode(&bytes, crc32c::crc32c).expect("a bitmap");

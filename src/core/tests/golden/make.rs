@@ -58,9 +58,16 @@ fn created() -> Superblock {
     let members = [0, 1, 2].map(|n| member(n, false));
     shape::create(&mut sb, &stamp(), &wish, &members).expect("a shape that can be");
     (sb.epoch, sb.generation, sb.updated) = (3, 7, 1_795_000_100);
-    sb.sets[0].resync = Logical(256 * 100);
+    (sb.sets[0].resync, sb.sets[0].is_fresh) = (Logical(256 * 100), false);
     sb.mismatches.push(Range::new(Logical(512), Logical(768)));
     sb.mismatch_cnt = 5;
+    sb
+}
+
+/// It was never stopped but in order, and not all of its parity is made yet.
+fn fresh() -> Superblock {
+    let mut sb = created();
+    sb.sets[0].is_fresh = true;
     sb
 }
 
@@ -204,6 +211,12 @@ fn main() -> std::io::Result<()> {
         "adopting-1".to_owned(),
         "superblock of the witness, member 1, of a disk that has none yet".to_owned(),
         superblock(&adopting(), 1),
+    ));
+    files.push((
+        "fresh-0".to_owned(),
+        "superblock of member 0 of a raid5 whose parity is being made for the first time"
+            .to_owned(),
+        superblock(&fresh(), 0),
     ));
     for (name, about, bytes) in [
         ("stash", "header of a stash", stash()),

@@ -249,27 +249,31 @@ fn a_rebuild_goes_back_to_a_window_that_was_found() {
 /// What a migration brings is synced in the background, and meanwhile a member is lost.
 #[test]
 fn new_capacity_bears_a_member_that_is_lost_before_it_is_synced() {
-    let mut volume = start(migrating(Level::Raid5, 3), Some(Logical::ZERO));
-    volume.handle(0, Event::SyncMax(None));
-    run_until(&mut volume, |_, intent| {
-        matches!(intent, Intent::Scrub { .. })
-    });
-    let set = volume.map().source;
-    assert!(Logical::ZERO < set.resync && set.resync.0 < volume.map().size.0);
-    let members = members([1]);
-    volume.handle(0, Event::Faulted { members });
-    run_until(&mut volume, |_, intent| {
-        assert_ne!(
-            *intent,
-            Intent::Settle {
-                retry: MemberMask::EMPTY
-            }
-        );
-        false
-    });
-    assert!(!volume.map().alive.has(MemberId(1)));
-    let set = volume.map().source;
-    assert_eq!(set.resync.0, set.layout.capacity().0);
+    for (level, disks) in [(Level::Raid5, 3), (Level::Raid6, 4)] {
+        let mut volume = start(migrating(level, disks), Some(Logical::ZERO));
+        volume.handle(0, Event::SyncMax(None));
+        run_until(&mut volume, |_, intent| {
+            matches!(intent, Intent::Scrub { .. })
+        });
+        let set = volume.map().source;
+        assert!(Logical::ZERO < set.resync && set.resync.0 < volume.map().size.0);
+        let members = members([1]);
+        volume.handle(0, Event::Faulted { members });
+        run_until(&mut volume, |_, intent| {
+            assert_ne!(
+                *intent,
+                Intent::Settle {
+                    retry: MemberMask::EMPTY
+                }
+            );
+            false
+        });
+        assert!(!volume.map().alive.has(MemberId(1)));
+        let set = volume.map().source;
+        let end = Logical(volume.map().size.0);
+        assert!(set.is_rebuildable(Range::new(Logical::ZERO, end)));
+        assert!(!set.is_synced(Range::new(Logical::ZERO, end)));
+    }
 }
 
 /// What a blocked rebuild has made so far is of rows that move when the migration goes on without

@@ -2,7 +2,7 @@
 //! Which superblock is believed, what is resumed and what refused.
 
 use super::common::{adopted, created, mib, migrating, uuid, Bench, Disk};
-use restripe_core::geometry::{Logical, MemberId, MemberMask};
+use restripe_core::geometry::{Logical, MemberId, MemberMask, Range};
 use restripe_core::layout::Level;
 use restripe_core::ondisk::{check, MemberState, Migration, Name, Superblock, Uuid};
 use restripe_core::recover::{recover, AssembleOptions, Assembly, Note};
@@ -340,10 +340,34 @@ fn unclean_parity_short_of_a_member_needs_force_and_says_the_risk() {
 }
 
 #[test]
-fn parity_never_synced_short_of_a_member_needs_force() {
-    let sb = created(Level::Raid5, 3, false);
-    assert!(sb.clean);
-    refused(&disks(&sb)[1..], &DEGRADED, Errno::EUCLEAN, &["force=1"]);
+fn parity_that_was_written_whole_bears_a_member_before_it_is_synced() {
+    for (level, disks_of) in [(Level::Raid5, 3), (Level::Raid6, 4)] {
+        let mut sb = created(level, disks_of, false);
+        assert!(sb.clean && sb.sets[0].is_fresh);
+        let listed = &disks(&sb)[1..];
+        let (truth, assembly) = assemble(listed, &DEGRADED).expect("all that was written is true");
+        assert!(!assembly.notes.contains(&Note::Forced));
+        let held = Range::new(Logical::ZERO, Logical(sb.volume_sectors.0));
+        assert!(truth.sets[0].is_rebuildable(held));
+        // Stripes of which only some were written at a cut are in there.
+        sb.sets[0].is_fresh = false;
+        refused(&disks(&sb)[1..], &DEGRADED, Errno::EUCLEAN, &["force=1"]);
+    }
+}
+
+/// P of a raid6 short of one member is believed when the risk is taken, and Q, which may say
+/// something else, is made anew when it is whole.
+#[test]
+fn parity_to_spare_is_not_believed_by_force() {
+    let mut sb = created(Level::Raid6, 4, true);
+    sb.clean = false;
+    let (truth, _) = assemble(&disks(&sb)[1..], &FORCED).expect("the risk is taken");
+    assert!(truth.sets[0].is_fresh);
+    assert_eq!(truth.sets[0].resync, Logical::ZERO);
+    let (truth, _) = assemble(&disks(&sb)[2..], &FORCED).expect("the risk is taken");
+    assert_eq!(truth.sets[0].resync.0, truth.sets[0].layout.capacity().0);
+    let (truth, _) = assemble(&disks(&sb), &PLAIN).expect("all are there");
+    assert!(!truth.sets[0].is_fresh);
 }
 
 #[test]

@@ -25,6 +25,7 @@ pub fn set(layout: Layout, members: &[u8], start: u64) -> Set {
         layout,
         extents,
         resync: Logical(layout.capacity().0),
+        is_fresh: false,
         true_from: Logical::ZERO,
     }
 }

@@ -240,6 +240,67 @@ proptest! {
         }
     }
 
+    /// Parity that nobody has made true yet, over whatever lies on the disks: what was written is
+    /// there whoever is lost before or after, as many as it bears, and is rebuilt.
+    #[test]
+    fn a_fresh_set_keeps_what_was_written(
+        level in prop::sample::select(vec![Level::Raid5, Level::Raid6]),
+        more in 0u8..2,
+        garbage in any::<u64>(),
+        steps in prop::collection::vec(any_step(), 1..12),
+    ) {
+        let slots = level.min_slots() + more;
+        let members: Vec<u8> = (0..slots).collect();
+        let mut of = set(layout(level, 8, slots, 32), &members, START);
+        (of.resync, of.is_fresh) = (Logical::ZERO, true);
+        let mut disks = disks(&of);
+        for (i, byte) in disks.0.iter_mut().flatten().enumerate() {
+            *byte = (garbage.rotate_left(i as u32) ^ i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()[0];
+        }
+        let size = of.layout.capacity().0;
+        let mut model = vec![0u8; size as usize * SECTOR];
+        let mut written = vec![false; size as usize];
+        let mut alive = whole(&of);
+        for (n, step) in steps.iter().enumerate() {
+            if let Some(lost) = step.lose {
+                let mut less = alive;
+                less.remove(MemberId(lost % slots));
+                if of.survives(less) {
+                    alive = less;
+                }
+            }
+            let start = step.start.index(size as usize) as u64;
+            let end = (start + step.len).min(size);
+            let range = Range::new(Logical(start), Logical(end));
+            let mut data = Data((0..range.len().bytes()).map(|i| step.fill ^ (i / 97) as u8 ^ n as u8).collect());
+            model[start as usize * SECTOR..end as usize * SECTOR].copy_from_slice(&data.0);
+            written[start as usize..end as usize].fill(true);
+            disks.write(&of, alive, range, &mut data);
+        }
+        let all = Range::new(Logical(0), Logical(size));
+        let holds = |disks: &mut Disks, of: &Set, alive: MemberMask| {
+            let there = disks.read(of, alive, all);
+            let sectors = there.chunks(SECTOR).zip(model.chunks(SECTOR));
+            sectors.zip(&written).all(|((there, wanted), written)| !written || there == wanted)
+        };
+        for less in 0..=alive.0 {
+            let less = alive & MemberMask(less);
+            if of.survives(less) {
+                prop_assert!(holds(&mut disks, &of, less));
+            }
+        }
+        let onto = whole(&of) & !alive;
+        for plan in recover_plans(&of, alive, onto) {
+            disks.run(&plan, &mut Data(Vec::new()), 0);
+        }
+        prop_assert!(holds(&mut disks, &of, whole(&of)));
+        for plan in scrub_plans(&of, ScrubMode::Resync) {
+            disks.run(&plan, &mut Data(Vec::new()), 0);
+        }
+        prop_assert!(is_true(&mut disks, &of));
+        prop_assert!(holds(&mut disks, &of, whole(&of)));
+    }
+
     /// Behind the resync cursor parity is not relied on: whatever it was, a write leaves the rows it
     /// touches true where it covers them, and never reads the old parity.
     #[test]
