@@ -228,7 +228,10 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             return self.begin(Step::Plain);
         }
         if self.jobs[0].state == JobState::Retiring && self.blocked.is_none() {
-            return self.begin(Step::Retire);
+            if !self.target_is_lost() {
+                return self.begin(Step::Retire);
+            }
+            self.leave_at_source(0);
         }
         let idle = self.jobs_idle();
         let at_rest = idle && self.scrub.is_none();
@@ -471,6 +474,10 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             row.left_epoch = epoch;
         }
         self.control.committing.faults = self.control.committing.faults | faults;
+        if self.control.step == Step::Retire && self.target_is_lost() {
+            self.leave_at_source(0);
+            self.control.step = Step::Plain;
+        }
         self.update_superblock();
         self.sb.generation += 1;
         if self.broken(Rule::Leave) {
@@ -627,6 +634,12 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             };
             self.emit(Intent::Commit { members: rest });
             return;
+        }
+        let cursor = self.control.committing.cursor;
+        let takes_over = cursor.is_some_and(|cursor| cursor != self.cursor.durable);
+        if takes_over && !self.control.faults.is_empty() && self.target_is_lost() {
+            // Lost while that was written: the source still holds all that it says the target does.
+            return self.write_superblock();
         }
         self.last_commit = self.now;
         self.durable();
@@ -920,7 +933,15 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// good, and what is being rewritten. The gap is at the source too, which takes it over.
     pub(super) fn target_bears(&self, target: &Set, alive: MemberMask) -> bool {
         let rewritten = self.cursor.window.is_none() || target.survives(alive);
-        rewritten && bears(target, alive, self.cursor.settled(self.end()))
+        let end = self.end();
+        // When that superblock is durable the target is all there is.
+        let takes_all =
+            self.control.is_finishing() && matches!(self.control.state, State::Commit { .. });
+        let held = match takes_all {
+            true => Range::new(Logical::ZERO, end),
+            false => self.cursor.settled(end),
+        };
+        rewritten && bears(target, alive, held)
     }
 
     /// Members failed that the volume can't do without: a migration stops, its

@@ -310,14 +310,18 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
 
     pub(super) fn store(&mut self, job: u8) {
         if self.target_is_lost() {
-            // What it stored there would count, and be lost.
-            self.job(job).state = JobState::Failed;
-            self.block_for_target();
-            return self.end_failed_jobs();
+            return self.leave_at_source(job);
         }
         let super::Job { range, whole, .. } = *self.job(job);
         self.job(job).state = JobState::Storing;
         self.emit(Intent::Store { job, range, whole });
+    }
+
+    /// What a piece stores, or has stored, at the target would count, and be lost.
+    pub(super) fn leave_at_source(&mut self, job: u8) {
+        self.job(job).state = JobState::Failed;
+        self.block_for_target();
+        self.end_failed_jobs();
     }
 
     /// Members whose stash takes a window: one more than may be lost (I1).
@@ -396,7 +400,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 self.restash = false;
                 self.store(job);
             }
-            JobState::StashHeaderFlush if self.target_is_lost() => self.store(job),
+            JobState::StashHeaderFlush if self.target_is_lost() => self.leave_at_source(job),
             JobState::StashHeaderFlush => {
                 // From now on the stash is the truth: reads leave the source before it is overwritten.
                 self.job(job).state = JobState::WindowDrain;
@@ -440,7 +444,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             return;
         }
         if self.target_is_lost() {
-            return self.store(job);
+            return self.leave_at_source(job);
         }
         if self.job(job).kind.is_alone() {
             self.job(job).state = JobState::Retiring;

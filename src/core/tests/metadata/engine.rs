@@ -4,6 +4,7 @@
 use std::cell::Cell;
 
 use super::common::{blank, created, mib, migrating, uuid};
+use restripe_core::admit::Route;
 use restripe_core::bitmap::Swept;
 use restripe_core::engine::{Engine, Event, Intent};
 use restripe_core::geometry::{Logical, MemberId, MemberMask, Range, Sectors};
@@ -274,6 +275,99 @@ fn new_capacity_bears_a_member_that_is_lost_before_it_is_synced() {
         assert!(set.is_rebuildable(Range::new(Logical::ZERO, end)));
         assert!(!set.is_synced(Range::new(Logical::ZERO, end)));
     }
+}
+
+/// One disk that is to be parity over three others.
+fn to_other_disks() -> Superblock {
+    let added = [1, 2, 3].map(|disk| blank(disk, mib(64)));
+    let wish = MigrationWish {
+        uuid: uuid(200),
+        level: Level::Raid5,
+        chunk: None,
+        added: &added,
+        removed: members([0]),
+    };
+    let mut sb = Superblock::default();
+    shape::begin_migration(&created(Level::Linear, 1, true), &wish, &mut sb).expect("it can be");
+    sb
+}
+
+/// The migration waits, and all is where it was.
+#[track_caller]
+fn is_left_at_source(volume: &Volume, lost: MemberMask) {
+    assert!((volume.map().alive & lost).is_empty());
+    assert_eq!(volume.migrate_state(), "blocked");
+    let moved = volume.superblock().migration.expect("it is not over");
+    assert_eq!(moved.cursor, Logical::ZERO);
+    let (route, _) = volume.map().route_read(&volume.cursor(), Logical::ZERO);
+    assert_eq!(route, Route::Source);
+}
+
+/// A piece lies at a target short of one member, and before that is the truth a second one fails,
+/// which only the source bears.
+#[test]
+fn a_piece_alone_stays_at_the_source_when_its_target_is_lost() {
+    // When it is stored, and when the superblock that says so is being written.
+    for late in [false, true] {
+        let mut volume = start(to_other_disks(), Some(Logical::ZERO));
+        let faulted = |id| Event::Faulted {
+            members: members([id]),
+        };
+        volume.handle(0, faulted(1));
+        run_until(&mut volume, |_, _| false);
+        volume.handle(0, Event::SyncMax(None));
+        run_until(&mut volume, |_, intent| {
+            matches!(intent, Intent::Store { .. })
+        });
+        let failed = MemberMask::EMPTY;
+        volume.handle(0, Event::Stored { job: 0, failed });
+        if late {
+            run_until(&mut volume, |_, intent| {
+                matches!(intent, Intent::Commit { .. })
+            });
+            assert!(volume
+                .superblock()
+                .migration
+                .is_some_and(|m| m.cursor > Logical::ZERO));
+        }
+        volume.handle(0, faulted(2));
+        if late {
+            volume.handle(0, Event::Committed { failed });
+        }
+        run_until(&mut volume, |_, _| false);
+        is_left_at_source(&volume, members([1, 2]));
+    }
+}
+
+/// A superblock that has the target hold a piece is being written when a member fails without
+/// which the target is lost.
+#[test]
+fn a_piece_stays_at_the_source_when_its_target_is_lost() {
+    let mut volume = Engine::new(
+        Box::new(migrating(Level::Raid0, 2)),
+        Box::default(),
+        None,
+        false,
+        0,
+    );
+    volume.start();
+    run_until(&mut volume, |volume, intent| {
+        let moved = volume
+            .superblock()
+            .migration
+            .is_some_and(|m| m.cursor > Logical::ZERO);
+        matches!(intent, Intent::Commit { .. }) && moved
+    });
+    volume.handle(
+        0,
+        Event::Faulted {
+            members: members([1]),
+        },
+    );
+    let failed = MemberMask::EMPTY;
+    volume.handle(0, Event::Committed { failed });
+    run_until(&mut volume, |_, _| false);
+    is_left_at_source(&volume, members([1]));
 }
 
 /// What a blocked rebuild has made so far is of rows that move when the migration goes on without
