@@ -17,7 +17,7 @@ help:
 	@echo 'make demo           a disk with files becomes a RAID5 over three, in a VM, with the power cut on the way'
 	@echo 'make test           host tests and VM scenarios; the last line is the sum'
 	@echo 'make sim            crash enumeration (SEED=, SECONDS=)'
-	@echo 'make crash         power cuts with lost caches, each looked at by a VM of its own (CUTS=, SEED=, CASE=, JOBS=)'
+	@echo 'make crash          power cuts with lost caches, each looked at by a VM of its own (CUTS=, RESUME=1, SEED=, CASE=, JOBS=)'
 	@echo 'make bench          side by side with md in the same VM'
 	@echo 'make lint           rustfmt and clippy, no warnings'
 	@echo 'make setup          only fetch and build what the others need'

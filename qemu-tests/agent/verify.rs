@@ -30,14 +30,14 @@ pub fn run(spec: &VerifySpec) -> Outcome {
     let file = direct::open(&region.path)?;
     let batch = (READ / block_size).max(1);
     let mut buffer = Pages::new((batch * block_size) as usize);
-    let (mut faults, mut told, mut crc) = (0_u64, Vec::new(), 0);
+    let (mut faults, mut told, mut digest) = (0_u64, Vec::new(), 0);
     for first in (0..region.blocks).step_by(batch as usize) {
         let count = batch.min(region.blocks - first);
         let bytes = &mut buffer[..(count * block_size) as usize];
         let at = region.start + first * block_size;
         file.read_exact_at(bytes, at)
             .with_context(|| format!("read {} at byte {at}", region.path))?;
-        crc = crc32c::crc32c_append(crc, bytes);
+        digest = digest_of(digest, bytes);
         for (block, bytes) in (first..).zip(bytes.chunks_exact(block_size as usize)) {
             let demand = Demand {
                 run: region.run,
@@ -58,7 +58,7 @@ pub fn run(spec: &VerifySpec) -> Outcome {
         return Ok((
             0,
             format!(
-                "{} blocks are right, {} of them acknowledged; crc32c {crc:08x}",
+                "{} blocks are right, {} of them acknowledged; digest {digest:016x}",
                 region.blocks,
                 floors.len()
             ),
@@ -72,4 +72,13 @@ pub fn run(spec: &VerifySpec) -> Outcome {
             told.join("\n")
         ),
     ))
+}
+
+/// Tells whether all bytes are the same as before. A crc would, too, but a CPU that is emulated takes it bit by bit.
+fn digest_of(before: u64, bytes: &[u8]) -> u64 {
+    bytes.chunks_exact(8).fold(before, |digest, bytes| {
+        let word = u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
+        // Each step can be undone, so no change of one word goes unseen.
+        (digest.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    })
 }

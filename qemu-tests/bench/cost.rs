@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use qemu_tests::accel::Accel;
-use qemu_tests::qemu::Machine;
+use qemu_tests::qemu::{Life, Machine};
 use qemu_tests::vm::Vm;
 use serde::Serialize;
 
@@ -144,6 +144,7 @@ fn boot(setting: &Setting) -> Result<Vm> {
             2 * DISKS_EACH + 1,
             DISK << 10
         ),
+        life: Life::Boots,
     };
     setting.boot(LOG, &machine)
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use anyhow::{Context, Result, ensure};
 use qemu_tests::ctx::MIB;
 use qemu_tests::disk::Disk;
-use qemu_tests::qemu::Machine;
+use qemu_tests::qemu::{Life, Machine};
 use qemu_tests::vm::Vm;
 use restripe_scripts::kernel::Flavour;
 use serde::Serialize;
@@ -129,6 +129,7 @@ fn boot(setting: &Setting) -> Result<Vm> {
         memory: qemu_tests::kernel::memory(Flavour::Lean),
         cpus: 2,
         append: String::new(),
+        life: Life::Boots,
     };
     setting.boot(LOG, &machine)
 }

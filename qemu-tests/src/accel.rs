@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::cache;
-use crate::qemu::{Machine, QEMU};
+use crate::qemu::{Life, Machine, QEMU};
 use crate::vm::Vm;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +107,7 @@ fn kvm_boots(kernel: &Path, initramfs: &Path) -> Result<bool> {
         memory: 1024,
         cpus: 1,
         append: String::new(),
+        life: Life::Boots,
     };
     match Vm::boot_within(&machine, &dir.path().join("console.log"), PROBE) {
         Ok(Some(vm)) => Ok(vm.sh("true")?.status == 0),

@@ -10,7 +10,9 @@ use restripe_scripts::packages;
 use crate::accel::Accel;
 use crate::disk::Disk;
 use crate::kernel::{self, Kernel};
-use crate::qemu::Machine;
+use crate::nbd::image::Image;
+use crate::nbd::server::Server;
+use crate::qemu::{Frozen, Life, Machine};
 use crate::vm::Vm;
 use crate::{console, initramfs};
 
@@ -138,7 +140,24 @@ impl Ctx {
 
     /// The same, with a say in how.
     pub fn boot_as(&mut self, disks: &[Disk], boot: &Boot) -> Result<Vm> {
-        self.boots += 1;
+        self.begin(disks, boot, Life::Boots)
+    }
+
+    /// A VM that has booted and loaded the module on blank disks of these sizes, stopped right then.
+    pub fn freeze(&mut self, sizes: &[u64]) -> Result<Frozen> {
+        let server = Server::start(&self.socket(), sizes.iter().copied().map(Image::blank).collect())?;
+        let [memory, devices] = ["memory", "devices"].map(|name| self.dir.join(name));
+        let vm = self.begin(&server.disks(), &Boot::default(), Life::Freezes(memory.clone()))?;
+        let release = vm.freeze(&devices)?;
+        Ok(Frozen { memory, devices, release })
+    }
+
+    /// Has such a VM go on with other disks, as many and as large.
+    pub fn thaw(&mut self, frozen: &Frozen, disks: &[Disk]) -> Result<Vm> {
+        self.begin(disks, &Boot::default(), Life::Thaws(frozen.clone()))
+    }
+
+    fn begin(&mut self, disks: &[Disk], boot: &Boot, life: Life) -> Result<Vm> {
         let machine = Machine {
             accel: self.bench.accel,
             kernel: self.bench.kernel.image.clone(),
@@ -153,7 +172,9 @@ impl Ctx {
             memory: kernel::memory(self.bench.flavour),
             cpus: 2,
             append: boot.append.clone(),
+            life,
         };
+        self.boots += 1;
         Vm::boot(&machine, &self.console(self.boots))
     }
 

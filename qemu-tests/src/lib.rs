@@ -28,6 +28,7 @@ host_modules! {
     kernel
     leaks
     link
+    monitor
     nbd
     qemu
     restripe

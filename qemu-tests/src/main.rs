@@ -19,7 +19,8 @@ mod scenarios;
 const USAGE: &str = "usage: qemu-tests test [filter] | list | demo | bench [filter] | crash [filter]
   SEED=n    replays a run's choices        FLAVOUR=lean  scenarios on the quick kernel
   JOBS=n    scenarios side by side         KEEP=1        keeps disks and logs
-  CUTS=n    cuts of each case of crash     REPLAY=file   makes cuts of a log that crash has kept (CUT=n or n-m)";
+  CUTS=n    cuts of each case of crash     REPLAY=file   makes cuts of a log that crash has kept (CUT=n or n-m)
+  CUTS=all  every flush, 200 random points RESUME=1      goes on with the logs that crash has kept, and makes no cut twice";
 
 fn main() -> ExitCode {
     match work() {

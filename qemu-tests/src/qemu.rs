@@ -1,6 +1,7 @@
 //! The QEMU process: its command line, its end.
 
 use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
@@ -8,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::accel::Accel;
 use crate::disk::Disk;
+use crate::monitor::Monitor;
 use crate::wire::PORT;
 
 pub const QEMU: &str = "qemu-system-x86_64";
@@ -25,6 +27,45 @@ pub struct Machine {
     pub cpus: u32,
     /// More words for the kernel's command line.
     pub append: String,
+    pub life: Life,
+}
+
+/// How a VM begins.
+#[derive(Debug, Clone)]
+pub enum Life {
+    Boots,
+    /// It boots with its memory in this file, so that it can be frozen.
+    Freezes(PathBuf),
+    /// It goes on from where one that booted was frozen, and leaves what is frozen as it is. Its disks must look like those of
+    /// the other, but for what is on them.
+    Thaws(Frozen),
+}
+
+/// A VM that waits in files to go on, many times.
+#[derive(Debug, Clone)]
+pub struct Frozen {
+    pub memory: PathBuf,
+    /// All else.
+    pub devices: PathBuf,
+    /// The guest kernel's.
+    pub release: String,
+}
+
+impl Life {
+    /// QEMU's words for it, with MiB of memory.
+    fn options(&self, memory: u32) -> Vec<String> {
+        let (file, share, incoming) = match self {
+            Self::Boots => return Vec::new(),
+            Self::Freezes(memory) => (memory, "on", None),
+            // Its own copy of each page that it writes to.
+            Self::Thaws(frozen) => (&frozen.memory, "off", Some(["-incoming", "defer"])),
+        };
+        let file = file.display();
+        let object =
+            format!("memory-backend-file,id=memory,size={memory}M,mem-path={file},share={share}");
+        let words = ["-machine", "memory-backend=memory", "-object", &object];
+        words.into_iter().chain(incoming.into_iter().flatten()).map(str::to_owned).collect()
+    }
 }
 
 /// All that QEMU can do but 5-level paging: while Linux identifies its boot CPU it forgets for a moment that it has that,
@@ -81,6 +122,7 @@ impl Machine {
         command
             .arg("-serial")
             .arg(format!("file:{}", console.display()));
+        command.args(self.life.options(self.memory));
         // The agent's line is QEMU's own stdin and stdout, so that it ends when either side does.
         command.args([
             "-chardev",
@@ -102,22 +144,52 @@ impl Machine {
 pub struct Process {
     child: Child,
     stderr: PathBuf,
+    monitor: Option<Monitor>,
 }
 
 impl Process {
     pub fn start(machine: &Machine, console: &Path) -> Result<(Self, ChildStdout, ChildStdin)> {
         let stderr = console.with_extension("qemu");
         let log = File::create(&stderr).with_context(|| format!("make {}", stderr.display()))?;
-        let mut child = machine
-            .command(console)?
+        let mut command = machine.command(console)?;
+        let (monitor, theirs) = match machine.life {
+            Life::Boots => (None, None),
+            Life::Freezes(_) | Life::Thaws(_) => {
+                let (monitor, theirs) = Monitor::new()?;
+                let chardev = format!("socket,id=monitor,fd={}", theirs.as_raw_fd());
+                command.args(["-chardev", &chardev, "-mon", "chardev=monitor,mode=control"]);
+                (Some(monitor), Some(theirs))
+            }
+        };
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
             .with_context(|| format!("start {QEMU} (Debian: apt-get install qemu-system-x86)"))?;
+        drop(theirs);
         let from = child.stdout.take().context("QEMU's stdout is piped")?;
         let to = child.stdin.take().context("QEMU's stdin is piped")?;
-        Ok((Self { child, stderr }, from, to))
+        let mut process = Self { child, stderr, monitor };
+        if let Life::Thaws(frozen) = &machine.life {
+            process
+                .monitor()
+                .and_then(|monitor| monitor.restore(&frozen.devices))
+                .with_context(|| format!("thaw a VM\n{}", process.complaints()))?;
+        }
+        Ok((process, from, to))
+    }
+
+    fn monitor(&mut self) -> Result<&mut Monitor> {
+        self.monitor.as_mut().context("this QEMU has no monitor")
+    }
+
+    /// Stops the VM and ends it; what is not in its memory's file goes to this one.
+    pub fn freeze(&mut self, devices: &Path) -> Result<()> {
+        self.monitor()?
+            .save(devices)
+            .with_context(|| format!("freeze a VM\n{}", self.complaints()))?;
+        self.kill()
     }
 
     /// What QEMU itself complained about.

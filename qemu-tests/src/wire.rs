@@ -156,8 +156,8 @@ pub struct Ack {
     pub floor: u64,
 }
 
-/// Status of a check that could be made and found blocks wrong; the words say which. Where none is, they hold a crc32c
-/// over all that was read, so that two checks without writes between them must say the same.
+/// Status of a check that could be made and found blocks wrong; the words say which. Where none is, they hold a digest
+/// of all that was read, so that two checks without writes between them must say the same.
 pub const FAULTS: i32 = 2;
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -8,6 +8,7 @@ use super::record::Recording;
 use crate::ctx::Ctx;
 use crate::nbd::log::Event;
 use crate::nbd::server::Server;
+use crate::qemu::Frozen;
 use crate::stamp::Mix;
 use crate::vm::Vm;
 use crate::wire::{Ack, FAULTS, Request, VerifySpec};
@@ -22,7 +23,12 @@ pub enum Verdict {
 
 /// Tells whether all that had been acknowledged at the cut is there, at once and once the volume has come to rest. An error
 /// is anything else that went wrong, such as a volume that does not assemble. What the VM wrote meanwhile can be cut in its turn.
-pub fn check(ctx: &mut Ctx, recording: &Recording, cut: &Cut) -> Result<(Verdict, Recording)> {
+pub fn check(
+    ctx: &mut Ctx,
+    frozen: &Frozen,
+    recording: &Recording,
+    cut: &Cut,
+) -> Result<(Verdict, Recording)> {
     let case = recording.case()?;
     let mut images = cut.remains(&recording.log).images;
     images.truncate(case.present());
@@ -32,7 +38,7 @@ pub fn check(ctx: &mut Ctx, recording: &Recording, cut: &Cut) -> Result<(Verdict
     server.marker().put(Event::Acks(demands.clone()));
     server.marker().put(Event::Flushed { before });
     let first = server.len();
-    let vm = ctx.boot(&server.disks())?;
+    let vm = ctx.thaw(frozen, &server.disks())?;
     let verdict = look(&vm, case, recording, demands);
     vm.power_cut()?;
     let verdict = verdict?;

@@ -1,5 +1,7 @@
 //! A cut: a point in the log, and what the disks' caches did with what had not been flushed by then.
 
+use std::ops::Range;
+
 use fastrand::Rng;
 
 use super::record::Recording;
@@ -44,7 +46,7 @@ pub struct Remains {
     pub torn: usize,
 }
 
-/// Cuts right after every flush, and then at `random` points.
+/// Cuts at every flush, and then at `random` points.
 pub fn every_flush(recording: &Recording, random: usize) -> Vec<Cut> {
     let flushes = flushes(recording);
     let cuts = flushes.len() + random;
@@ -53,8 +55,8 @@ pub fn every_flush(recording: &Recording, random: usize) -> Vec<Cut> {
         .collect()
 }
 
-/// So many cuts, each one of those above with the same number there: by turns at a random point, and right after a flush, which
-/// are spread over the whole log.
+/// So many cuts, each one of those above with the same number there: by turns at a random point, and at a flush, which are
+/// spread over the whole log.
 pub fn some(recording: &Recording, cuts: usize) -> Vec<Cut> {
     let flushes = flushes(recording);
     let after_flushes = (cuts / 2).min(flushes.len());
@@ -67,35 +69,46 @@ pub fn some(recording: &Recording, cuts: usize) -> Vec<Cut> {
 }
 
 /// How many flushes some cuts come right after or right before, and how many there are.
-pub fn flushes_seen(recording: &Recording, cuts: &[Cut]) -> (usize, usize) {
+pub fn flushes_seen<'a>(
+    recording: &Recording,
+    cuts: impl Iterator<Item = &'a Cut> + Clone,
+) -> (usize, usize) {
     let flushes = flushes(recording);
-    let at_it = |flush: &&usize| cuts.iter().any(|cut| cut.at == **flush || cut.at == **flush + 1);
+    let at_it = |flush: &&Range<usize>| {
+        cuts.clone().any(|cut| (flush.start..=flush.end).contains(&cut.at))
+    };
     (flushes.iter().filter(at_it).count(), flushes.len())
 }
 
 /// Every other one right before a flush, where most is at stake.
-fn anywhere(recording: &Recording, flushes: &[usize], random: &mut Rng) -> usize {
+fn anywhere(recording: &Recording, flushes: &[Range<usize>], random: &mut Rng) -> usize {
     if random.bool()
-        && let Some(&flush) = random.choice(flushes) {
-            return flush;
-        }
+        && let Some(flush) = random.choice(flushes)
+    {
+        return flush.start;
+    }
     random.usize(recording.first..=recording.log.events.len())
 }
 
-fn flushes(recording: &Recording) -> Vec<usize> {
-    let events = recording.log.events.iter().enumerate();
-    events
-        .skip(recording.first)
-        .filter(|(_, event)| matches!(event, Event::Flush { .. }))
-        .map(|(index, _)| index)
-        .collect()
+/// The flushes. Those of several disks that nothing comes between are one: there is no more to lose after the last of them than
+/// after the first, and no more that must be there.
+fn flushes(recording: &Recording) -> Vec<Range<usize>> {
+    let mut flushes: Vec<Range<usize>> = Vec::new();
+    for (index, event) in recording.log.events.iter().enumerate().skip(recording.first) {
+        match (event, flushes.last_mut()) {
+            (Event::Flush { .. }, Some(last)) if last.end == index => last.end += 1,
+            (Event::Flush { .. }, _) => flushes.push(index..index + 1),
+            _ => {}
+        }
+    }
+    flushes
 }
 
 impl Cut {
-    fn of(recording: &Recording, flushes: &[usize], number: usize) -> Self {
+    fn of(recording: &Recording, flushes: &[Range<usize>], number: usize) -> Self {
         let mut random = Rng::with_seed(recording.seed ^ (number as u64) << 32);
         let at = match flushes.get(number) {
-            Some(flush) => flush + 1,
+            Some(flush) => random.usize(flush.start + 1..=flush.end),
             None => anywhere(recording, flushes, &mut random),
         };
         Self {
@@ -314,17 +327,23 @@ mod tests {
             write(0, 0, 1, false),
             Event::Flush { disk: 0 },
             Event::Flush { disk: 1 },
+            write(1, 0, 1, false),
+            Event::Flush { disk: 1 },
+            Event::Flushed { before: 0 },
+            Event::Flush { disk: 0 },
         ]);
         let cuts = every_flush(&recording, 3);
-        assert_eq!(cuts.len(), 5);
-        assert_eq!((cuts[0].at, cuts[1].at), (2, 3));
+        // The first two flushes are as one.
+        assert_eq!(cuts.len(), 6);
+        assert!((2..=3).contains(&cuts[0].at));
+        assert_eq!((cuts[1].at, cuts[2].at), (5, 7));
         assert_eq!(cuts, every_flush(&recording, 3));
-        assert!(cuts.iter().all(|cut| cut.at <= 3));
-        assert_eq!(flushes_seen(&recording, &cuts[..2]), (2, 2));
-        assert_eq!(flushes_seen(&recording, &[]), (0, 2));
+        assert!(cuts.iter().all(|cut| cut.at <= 7));
+        assert_eq!(flushes_seen(&recording, cuts[..2].iter()), (2, 3));
+        assert_eq!(flushes_seen(&recording, [].iter()), (0, 3));
         let few = some(&recording, 3);
-        assert_eq!(few, [cuts[2], cuts[3], cuts[1]]);
+        assert_eq!(few, [cuts[3], cuts[4], cuts[1]]);
         // No more flushes than there are.
-        assert_eq!(some(&recording, 7).len(), 7);
+        assert_eq!(some(&recording, 9).len(), 9);
     }
 }

@@ -50,7 +50,11 @@ impl Bar {
             }
         } else if tenths(done.0) > tenths(done.0 - 1) {
             let seconds = self.begun.elapsed().as_secs();
-            println!("    {} of {} cuts, {} bad, {seconds} s", done.0, self.cuts, done.1);
+            let left = seconds * (self.cuts - done.0) as u64 / done.0 as u64;
+            println!(
+                "    {} of {} cuts, {} bad, {seconds} s, {left} s to go",
+                done.0, self.cuts, done.1
+            );
         }
     }
 }
@@ -64,6 +68,8 @@ pub struct Row {
     again: usize,
     /// Flushes that a cut came right before or after, and flushes in all.
     flushes: (usize, usize),
+    /// Cuts at random points.
+    random: usize,
     lost: usize,
     /// Other trouble.
     failed: usize,
@@ -87,6 +93,7 @@ impl Row {
             cuts: outcomes.len(),
             again: looks - outcomes.len(),
             flushes,
+            random: outcomes.iter().filter(|(cut, _)| cut.number >= flushes.1).count(),
             lost: count(|outcome| matches!(outcome, Outcome::Lost(_))),
             failed: count(|outcome| matches!(outcome, Outcome::Failed(_))),
             took,
@@ -110,25 +117,48 @@ impl Row {
 
 pub fn table(rows: &[Row]) -> String {
     let mut text = format!(
-        "{:24} {:>6} {:>6} {:>14} {:>6} {:>7} {:>7}\n",
-        "case", "cuts", "again", "flushes", "lost", "failed", "time"
+        "{:24} {:>6} {:>14} {:>7} {:>6} {:>6} {:>7} {:>7}\n",
+        "case", "cuts", "flushes", "random", "again", "lost", "failed", "time"
     );
     for row in rows {
         // Writing to a string can't fail.
         let _: std::fmt::Result = writeln!(
             text,
-            "{:24} {:>6} {:>6} {:>14} {:>6} {:>7} {:>5} s  {}",
+            "{:24} {:>6} {:>14} {:>7} {:>6} {:>6} {:>7} {:>5} s  {}",
             row.name,
             row.cuts,
-            row.again,
             format!("{} of {}", row.flushes.0, row.flushes.1),
+            row.random,
+            row.again,
             row.lost,
             row.failed,
             row.took.as_secs(),
             row.words()
         );
     }
-    text
+    text + &sum(rows)
+}
+
+/// Of all cases, with the peer's losses by themselves.
+fn sum(rows: &[Row]) -> String {
+    let total = |of: fn(&Row) -> usize| rows.iter().map(of).sum::<usize>();
+    let lost = |ours| {
+        let rows = rows.iter().filter(|row| row.must_keep == ours);
+        rows.map(|row| row.lost).sum::<usize>()
+    };
+    format!(
+        "{} cases, {} cuts: {} of {} flushes, {} random points, and {} cuts of what followed; \
+         {} lost, {} failed; the peer lost {}\n",
+        rows.len(),
+        total(|row| row.cuts),
+        total(|row| row.flushes.0),
+        total(|row| row.flushes.1),
+        total(|row| row.random),
+        total(|row| row.again),
+        lost(true),
+        total(|row| row.failed),
+        lost(false),
+    )
 }
 
 #[cfg(test)]
@@ -144,6 +174,7 @@ mod tests {
             cuts: 9,
             again: 2,
             flushes: (3, 700),
+            random: 6,
             lost,
             failed,
             took: Duration::from_secs(1),
@@ -154,5 +185,6 @@ mod tests {
         let text = table(&[row(true, 1, 0), row(false, 4, 0)]);
         assert!(text.contains("3 of 700"));
         assert!(text.contains("WRONG") && text.contains("the peer's losses are seen"));
+        assert!(text.ends_with("1 lost, 0 failed; the peer lost 4\n"), "{text}");
     }
 }

@@ -15,9 +15,11 @@ use restripe_scripts::kernel::Flavour;
 use super::case::{self, Case};
 use super::check::{Verdict, check};
 use super::cut::{self, Cut};
+use super::done::{Done, End, Line};
 use super::record::Recording;
 use super::report::{Bar, Row, table};
 use crate::ctx::{Bench, Ctx};
+use crate::qemu::Frozen;
 use crate::runner::{self, Runs};
 
 /// Random points of each case, beside every flush, if `CUTS` does not say how many cuts in all.
@@ -52,7 +54,8 @@ fn all(bench: &Bench, dir: &Path, filter: &str) -> Result<bool> {
     println!("{} cases, {}, SEED={seed}", chosen.len(), bench.accel.option());
     let mut rows = Vec::new();
     for case in chosen {
-        rows.push(one(bench, &dir.join(case.name), case, seed)?);
+        let dir = dir.join(case.name);
+        rows.push(one(bench, &dir, case, seed).with_context(|| case.name)?);
     }
     print!("{}", table(&rows));
     Ok(rows.iter().all(Row::is_right))
@@ -60,19 +63,35 @@ fn all(bench: &Bench, dir: &Path, filter: &str) -> Result<bool> {
 
 fn one(bench: &Bench, dir: &Path, case: &'static Case, seed: u64) -> Result<Row> {
     let begun = Instant::now();
-    println!("{}: recording", case.name);
-    let mut ctx = Ctx::new(bench, runner::own_seed(seed, case.name), &dir.join("record"))?;
-    let recording =
-        Recording::make(&mut ctx, case).with_context(|| format!("record {}", case.name))?;
-    let cuts = match runner::number("CUTS")? {
-        Some(cuts) => cut::some(&recording, cuts as usize),
+    let kept = kept_at(case.name);
+    let (recording, done) = if env::var_os("RESUME").is_some() && kept.exists() {
+        (Recording::load(&kept)?, Done::of(&kept)?)
+    } else {
+        println!("{}: recording", case.name);
+        let mut ctx = Ctx::new(bench, runner::own_seed(seed, case.name), &dir.join("record"))?;
+        let recording = Recording::make(&mut ctx, case).context("record")?;
+        // Before anything can go wrong: a VM's run can't be had again.
+        keep(&recording, "")?;
+        (recording, Done::none(&kept)?)
+    };
+    let mut cuts = match wanted()? {
+        Some(cuts) => cut::some(&recording, cuts),
         None => cut::every_flush(&recording, RANDOM),
     };
-    // Before anything can go wrong: a VM's run can't be had again.
-    let kept = keep(&recording, "")?;
+    let (mut outcomes, mut looks) = (Vec::new(), 0);
+    cuts.retain(|cut| match done.earlier(cut.number) {
+        Some(line) => {
+            outcomes.push((*cut, line.into()));
+            looks += line.looks;
+            false
+        }
+        None => true,
+    });
     println!("{}: {}, {} cuts", case.name, recording.words(), cuts.len());
-    let (outcomes, looks) = look_at(bench, dir, &recording, &cuts)?;
-    let flushes = cut::flushes_seen(&recording, &cuts);
+    let (later, more) = look_at(bench, dir, &recording, &cuts, Some(&done))?;
+    outcomes.extend(later);
+    looks += more;
+    let flushes = cut::flushes_seen(&recording, outcomes.iter().map(|(cut, _)| cut));
     let row = Row::of(case, &outcomes, looks, flushes, begun.elapsed());
     if !row.is_right() {
         // Losses that a case may have come last.
@@ -89,6 +108,23 @@ fn one(bench: &Bench, dir: &Path, case: &'static Case, seed: u64) -> Result<Row>
         }
     }
     Ok(row)
+}
+
+/// How many cuts of each case; all there are if nobody says.
+fn wanted() -> Result<Option<usize>> {
+    match env::var("CUTS") {
+        Ok(all) if all == "all" => Ok(None),
+        _ => Ok(runner::number("CUTS")?.map(|cuts| cuts as usize)),
+    }
+}
+
+/// The VM that every cut of a case is given to: it has booted with the module and knows none of them.
+fn freeze(bench: &Bench, dir: &Path, case: &Case) -> Result<Frozen> {
+    let mut ctx = Ctx::new(bench, 0, &dir.join("frozen"))?;
+    let frozen = ctx.freeze(&vec![case.disk_size; case.present()])?;
+    let splats = ctx.splats();
+    ensure!(splats.is_empty(), "the kernel log holds trouble:\n{}", splats.join("\n"));
+    Ok(frozen)
 }
 
 /// How a cut went.
@@ -109,7 +145,26 @@ impl Outcome {
     }
 
     fn is_kept(&self) -> bool {
-        matches!(self, Self::Kept)
+        self.end() == End::Kept
+    }
+
+    pub fn end(&self) -> End {
+        match self {
+            Self::Kept => End::Kept,
+            Self::Lost(_) => End::Lost,
+            Self::Failed(_) => End::Failed,
+        }
+    }
+}
+
+impl From<Line> for Outcome {
+    fn from(line: Line) -> Self {
+        let words = "in an earlier run";
+        match line.end {
+            End::Kept => Self::Kept,
+            End::Lost => Self::Lost(words.into()),
+            End::Failed => Self::Failed(anyhow!(words)),
+        }
     }
 }
 
@@ -129,7 +184,12 @@ fn look_at(
     dir: &Path,
     recording: &Recording,
     cuts: &[Cut],
+    done: Option<&Done>,
 ) -> Result<(Vec<(Cut, Outcome)>, usize)> {
+    if cuts.is_empty() {
+        return Ok((Vec::new(), 0));
+    }
+    let frozen = freeze(bench, dir, recording.case()?)?;
     let jobs = runner::number("JOBS")?.unwrap_or(2).max(1);
     let bar = Bar::new(cuts.len());
     let next = AtomicUsize::new(0);
@@ -139,13 +199,18 @@ fn look_at(
         for _ in 0..jobs {
             s.spawn(|| {
                 while let Some(cut) = cuts.get(next.fetch_add(1, Ordering::SeqCst)) {
-                    let outcome = look(bench, dir, recording, cut, &looks);
+                    let (outcome, took) = look(bench, &frozen, dir, recording, cut);
+                    looks.fetch_add(took, Ordering::SeqCst);
                     let bad = !outcome.is_kept();
+                    let told = done.map_or(Ok(()), |done| done.add(cut.number, &outcome, took));
                     outcomes
                         .lock()
                         .expect("nobody panics while it is locked")
                         .push((*cut, outcome));
                     bar.step(bad);
+                    if let Err(e) = told {
+                        eprintln!("qemu-tests: {e:#}");
+                    }
                 }
             });
         }
@@ -157,22 +222,22 @@ fn look_at(
     Ok((outcomes, looks.into_inner()))
 }
 
-/// Looks at a cut, and now and then cuts what its VM did, and what that one's did.
+/// Looks at a cut, and now and then cuts what its VM did, and what that one's did. Gives how many VMs looked, too.
 fn look(
     bench: &Bench,
+    frozen: &Frozen,
     dir: &Path,
     recording: &Recording,
     cut: &Cut,
-    looks: &AtomicUsize,
-) -> Outcome {
-    looks.fetch_add(1, Ordering::SeqCst);
+) -> (Outcome, usize) {
     let dir = dir.join(format!("cut-{}", cut.number));
-    let (outcome, next) = look_once(bench, &dir, recording, cut);
+    let (outcome, next) = look_once(bench, frozen, &dir, recording, cut);
     let Some(next) = next.filter(|_| cut.number.is_multiple_of(AGAIN)) else {
-        return outcome;
+        return (outcome, 1);
     };
     let again = cut::some(&next, AGAIN + 1)[cut.number / AGAIN % AGAIN];
-    match look(bench, &dir, &next, &again, looks) {
+    let (outcome, looks) = look(bench, frozen, &dir, &next, &again);
+    let outcome = match outcome {
         Outcome::Kept => Outcome::Kept,
         outcome => {
             let told = match keep(&next, &format!("-{}", cut.number)) {
@@ -181,17 +246,19 @@ fn look(
             };
             outcome.after(&format!("cut again at event {} ({told})", again.at))
         }
-    }
+    };
+    (outcome, looks + 1)
 }
 
 fn look_once(
     bench: &Bench,
+    frozen: &Frozen,
     dir: &Path,
     recording: &Recording,
     cut: &Cut,
 ) -> (Outcome, Option<Recording>) {
     let looked = Ctx::new(bench, recording.seed, dir).and_then(|mut ctx| {
-        let (verdict, next) = check(&mut ctx, recording, cut)?;
+        let (verdict, next) = check(&mut ctx, frozen, recording, cut)?;
         if verdict == Verdict::Kept && env::var_os("KEEP").is_none() {
             ctx.remove()?;
         }
@@ -212,9 +279,13 @@ fn again_words(log: &Path, cut: &Cut) -> String {
     format!("again: REPLAY={} CUT={} make crash", log.display(), cut.number)
 }
 
+fn kept_at(name: &str) -> PathBuf {
+    Path::new(KEPT).join(format!("{name}.log"))
+}
+
 fn keep(recording: &Recording, what: &str) -> Result<PathBuf> {
     fs::create_dir_all(KEPT).with_context(|| format!("make {KEPT}"))?;
-    let path = Path::new(KEPT).join(format!("{}{what}.log", recording.case));
+    let path = kept_at(&format!("{}{what}", recording.case));
     recording.save(&path)?;
     Ok(path)
 }
@@ -235,7 +306,7 @@ fn replay(bench: &Bench, dir: &Path, path: &Path) -> Result<bool> {
         ensure!(!cuts.is_empty(), "there is no cut {text}");
     }
     println!("{}: {}, {} cuts", recording.case, recording.words(), cuts.len());
-    let (outcomes, _) = look_at(bench, dir, &recording, &cuts)?;
+    let (outcomes, _) = look_at(bench, dir, &recording, &cuts, None)?;
     for (cut, outcome) in &outcomes {
         if !outcome.is_kept() {
             println!("cut {} at event {}: {outcome}", cut.number, cut.at);
