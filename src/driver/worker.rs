@@ -76,7 +76,7 @@ struct Worker {
     answers: List<Event, 4>,
     /// Views that nobody has: with those that the epochs hold there is always one left.
     spares: Views,
-    /// The present epoch had the present cursor from its start.
+    /// The present epoch had the present cursor from its start, and no drain has ended in it.
     is_fresh: bool,
     /// When the volume was last seen with writes under way, or clean.
     busy: u64,
@@ -219,6 +219,8 @@ impl Worker {
             if self.drains.is_empty() {
                 self.volume.epochs().watch(false);
             }
+            // The next one is about those too that were admitted while this one lasted.
+            self.is_fresh = false;
             self.with_engine(|engine| engine.handle(now_ms(), Event::Drained { who: drain.who }));
         }
     }
