@@ -64,6 +64,7 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
 
     let vm = ctx.boot(&journey.disks)?;
     ctx.notes.push(after_cut(&vm, &cut)?);
+    page_cache(&vm)?;
     // At rest on the disk and its witness.
     ensure!(
         vm.sh("blkid -p /dev/vda")?.status == 2,
@@ -134,4 +135,34 @@ fn after_cut(vm: &Vm, checksum: &str) -> Result<String> {
     ensure!(vm.checksum("/dev/restripe1", CUT)? == checksum, "the volume lost data");
     vm.stop_volume("restripe1")?;
     Ok("the disk whose adoption was cut off was what it was, and was adopted anew".into())
+}
+
+/// What others wrote to a disk through the page cache counts when it comes in, and never comes over what is written to the
+/// volume, though they have the disk open still: on the disk itself, and behind where its superblock is, of which its witness has
+/// a copy.
+fn page_cache(vm: &Vm) -> Result<()> {
+    let blocks = [300, CUT / 4096 - 1];
+    let dd = "dd bs=4096 count=1 status=none";
+    let put = |letter: char, to: &str, block: u64, how: &str| {
+        format!("head -c 4096 /dev/zero | tr '\\0' {letter} | {dd} iflag=fullblock of={to} seek={block} {how} conv=notrunc\n")
+    };
+    let is = |letter: char, block: u64| {
+        format!("[ \"$({dd} if=/dev/restripe1 skip={block} iflag=direct | tr -d {letter} | wc -c)\" = 0 ]\n")
+    };
+    let all = |line: &dyn Fn(u64) -> String| blocks.map(line).concat();
+    vm.ok("dd if=/dev/zero of=/dev/vdd bs=1M oflag=direct status=none || true")?;
+    vm.ok(&format!(
+        "exec 9<>/dev/vdd
+         {cached}
+         echo dev=/dev/vdd size={CUT} witness=/dev/vde force=1 name=restripe1 > /sys/class/restripe/adopt
+         {seen}
+         {written}
+         blockdev --flushbufs /dev/vdd
+         {kept}",
+        cached = all(&|block| put('A', "/dev/vdd", block, "")),
+        seen = all(&|block| is('A', block)),
+        written = all(&|block| put('B', "/dev/restripe1", block, "oflag=direct")),
+        kept = all(&|block| is('B', block)),
+    ))?;
+    vm.stop_volume("restripe1")
 }

@@ -111,6 +111,8 @@ pub struct Member {
     file: NonNull<bindings::file>,
     bdev: NonNull<bindings::block_device>,
     holder: KBox<Holder>,
+    /// Opened for ourselves.
+    is_ours: bool,
     info: pb::restripe_bdev_info,
     name: [u8; 32],
 }
@@ -154,15 +156,31 @@ impl Member {
             pb::restripe_bdev_name(bdev, name.as_mut_ptr().cast(), name.len());
             pb::restripe_bdev_info(bdev)
         };
-        Ok(Self {
+        let member = Self {
             // SAFETY: Neither is null for an open device.
             file: unsafe { NonNull::new_unchecked(file) },
             // SAFETY: As above.
             bdev: unsafe { NonNull::new_unchecked(bdev) },
             holder,
+            is_ours: access != Access::Examine,
             info,
             name,
-        })
+        };
+        if member.is_ours {
+            member.write_back()?;
+        }
+        Ok(member)
+    }
+
+    /// Has the device hold what others wrote to it through the page cache, and the page cache
+    /// nothing: whoever has it open still keeps that, which would come over ours later.
+    fn write_back(&self) -> Result<(), OpenError> {
+        // SAFETY: The device is open.
+        unsafe {
+            let written = bindings::sync_blockdev(self.bdev());
+            bindings::invalidate_bdev(self.bdev());
+            to_result(written).map_err(OpenError::Other)
+        }
     }
 
     fn now(&self) -> pb::restripe_bdev_info {
@@ -253,6 +271,11 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
+        if self.is_ours {
+            // What others have read meanwhile is not what it holds now.
+            // SAFETY: The device is open.
+            unsafe { bindings::invalidate_bdev(self.bdev()) };
+        }
         // SAFETY: It is open, and this is its one reference.
         unsafe { bindings::bdev_fput(self.file.as_ptr()) };
     }
