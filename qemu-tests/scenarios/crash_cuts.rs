@@ -11,9 +11,8 @@ use qemu_tests::qemu::Frozen;
 const CUTS: usize = 4;
 
 pub fn run(ctx: &mut Ctx) -> Result<()> {
-    let case = &case::ALL[0];
-    let recording = Recording::make(ctx, case)?;
-    let frozen = ctx.freeze(&vec![case.disk_size; case.present()])?;
+    let recording = Recording::make(ctx, &case::ALL[0])?;
+    let frozen = ctx.freeze(recording.present()?)?;
     ctx.notes
         .push(format!("{CUTS} cuts of {}", recording.words()));
     for cut in cut::some(&recording, CUTS) {

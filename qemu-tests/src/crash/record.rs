@@ -109,6 +109,12 @@ impl Recording {
             .with_context(|| format!("{} holds no log of this version", path.display()))
     }
 
+    /// Bytes of the disks that are there after a cut.
+    pub fn present(&self) -> Result<&[u64]> {
+        let disks = self.case()?.present();
+        self.log.sizes.get(..disks).with_context(|| format!("the log is not one of {disks} disks"))
+    }
+
     pub fn case(&self) -> Result<&'static Case> {
         case::named(&self.case).with_context(|| format!("there is no case {:?}", self.case))
     }

@@ -119,9 +119,9 @@ fn wanted() -> Result<Option<usize>> {
 }
 
 /// The VM that every cut of a case is given to: it has booted with the module and knows none of them.
-fn freeze(bench: &Bench, dir: &Path, case: &Case) -> Result<Frozen> {
+fn freeze(bench: &Bench, dir: &Path, recording: &Recording) -> Result<Frozen> {
     let mut ctx = Ctx::new(bench, 0, &dir.join("frozen"))?;
-    let frozen = ctx.freeze(&vec![case.disk_size; case.present()])?;
+    let frozen = ctx.freeze(recording.present()?)?;
     let splats = ctx.splats();
     ensure!(splats.is_empty(), "the kernel log holds trouble:\n{}", splats.join("\n"));
     Ok(frozen)
@@ -189,7 +189,7 @@ fn look_at(
     if cuts.is_empty() {
         return Ok((Vec::new(), 0));
     }
-    let frozen = freeze(bench, dir, recording.case()?)?;
+    let frozen = freeze(bench, dir, recording)?;
     let jobs = runner::number("JOBS")?.unwrap_or(2).max(1);
     let bar = Bar::new(cuts.len());
     let next = AtomicUsize::new(0);
