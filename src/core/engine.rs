@@ -572,6 +572,23 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// # Errors
     /// `EBUSY` while another migration, or a stop, is under way.
     pub fn migrate(&mut self, now: u64, next: &Superblock) -> Result<(), Refusal> {
+        self.may_migrate(next)?;
+        self.now = now;
+        self.before.copy_from(next);
+        if let Some(migration) = &next.migration {
+            self.paused = migration.paused;
+            self.pace.set(migration.speed_max);
+        }
+        self.control.starting = true;
+        self.pump();
+        Ok(())
+    }
+
+    /// Says whether [`migrate`](Self::migrate) could begin now: to be asked before the devices that come in are written to.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn may_migrate(&self, next: &Superblock) -> Result<(), Refusal> {
         if self.migrate_state() != "none" {
             return Err(crate::refusal!(
                 EBUSY,
@@ -599,14 +616,6 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 "members come or go just now; write the line again"
             ));
         }
-        self.now = now;
-        self.before.copy_from(next);
-        if let Some(migration) = &next.migration {
-            self.paused = migration.paused;
-            self.pace.set(migration.speed_max);
-        }
-        self.control.starting = true;
-        self.pump();
         Ok(())
     }
 

@@ -181,6 +181,28 @@ impl Volume {
         Ok(())
     }
 
+    /// Says whether [`migrate`](Self::migrate) would begin, as far as that can be known before.
+    ///
+    /// # Errors
+    /// What speaks against it.
+    pub(crate) fn may_migrate(&self, next: &Superblock) -> Result<(), Refusal> {
+        match &*self.engine.lock() {
+            Some(engine) => engine.may_migrate(next),
+            None => Err(not_there_yet()),
+        }
+    }
+
+    /// Says the same of [`change_members`](Self::change_members).
+    ///
+    /// # Errors
+    /// What speaks against it.
+    pub(crate) fn may_change_members(&self, change: &Change) -> Result<(), Refusal> {
+        match &*self.engine.lock() {
+            Some(engine) => engine.may_change_members(change),
+            None => Err(not_there_yet()),
+        }
+    }
+
     /// Has members come, go or take another's place; `new` is who comes.
     ///
     /// # Errors

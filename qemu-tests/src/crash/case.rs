@@ -144,15 +144,17 @@ pub const ALL: &[Case] = &[
         assemble: &[THREE_OR_ONE],
         ..COMMON
     },
-    // From a disk that is full to its last sector, which is on its witness meanwhile.
+    // From a disk that is full to its last sector, which is on its witness meanwhile. On a smaller one the target lies over the
+    // source for longer than the stash is.
     Case {
         name: "witness-raid5",
+        disk_size: 2 * SMALL,
         make: &[Class(
             "adopt",
-            "dev=/dev/vda witness=/dev/vdb size=6291456 name=restripe0",
+            "dev=/dev/vda witness=/dev/vdb size=12582912 name=restripe0",
         )],
         begin: &[
-            Volume("sync_speed_max", "1024"),
+            Volume("sync_speed_max", "2048"),
             Volume("migrate", "level=raid5 add=/dev/vdc"),
         ],
         assemble: &[Assemble(&[

@@ -31,7 +31,20 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// # Errors
     /// What speaks against it.
     pub fn change_members(&mut self, now: u64, change: &Change) -> Result<(), Refusal> {
+        self.may_change_members(change)?;
         self.now = now;
+        self.change = Some(*change);
+        self.recover_blocked = None;
+        self.pump();
+        Ok(())
+    }
+
+    /// Says whether [`change_members`](Self::change_members) could begin now: to be asked before a device that comes in is
+    /// written to.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn may_change_members(&self, change: &Change) -> Result<(), Refusal> {
         self.may_change()?;
         if self.change.is_some() || self.is_starting() || !self.going().is_empty() {
             return Err(refusal!(
@@ -39,11 +52,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 "the volume is busy with another change; write the line again"
             ));
         }
-        shape::check_change(&self.sb, change)?;
-        self.change = Some(*change);
-        self.recover_blocked = None;
-        self.pump();
-        Ok(())
+        shape::check_change(&self.sb, change)
     }
 
     /// The member is not to be relied on any more.

@@ -8,7 +8,7 @@ use restripe_core::{
     geometry::MemberId,
     ondisk::{member_geometry, MemberState, Superblock},
     recover::Devices,
-    shape::{change_for, check_change, is_at_work, Change, NewMember},
+    shape::{change_for, is_at_work, Change, NewMember},
     text::Refusal,
 };
 
@@ -59,7 +59,7 @@ fn come(node: &Node, dev: &str, force: bool, old: Option<MemberId>) -> Result<()
         }
     };
     let change = change_for(&now, &new, old)?;
-    check_change(&now, &change)?;
+    node.volume.may_change_members(&change)?;
     prepare(device, &new.geometry, now.uuid, new.uuid)?;
     let id = match change {
         Change::Add { id, .. }

@@ -192,6 +192,7 @@ impl<'a> Planned<'a> {
     /// Writes to the devices that come in, and has the volume begin.
     pub(super) fn begin(&self, next: &Next, devices: &[Device<'_>]) -> Result<(), Refusal> {
         let superblock = &*self.superblock;
+        next.volume.may_migrate(superblock)?;
         for (device, member) in devices.iter().zip(&self.members) {
             prepare(device, &member.geometry, superblock.uuid, member.uuid)?;
         }
