@@ -104,6 +104,12 @@ pub enum Route {
 }
 
 impl Map {
+    /// Whether the volume has all of `range`. A request for more began before the volume was cut off, and
+    /// ends with an error as one that begins now: its places may be somebody else's soon.
+    pub fn holds(&self, range: Range) -> bool {
+        range.end.0 <= self.size.0
+    }
+
     /// Where a read of `x` goes, and up to where that holds.
     pub fn route_read(&self, cursor: &Cursor, x: Logical) -> (Route, Logical) {
         let (route, end) = self.route(cursor, x);

@@ -169,6 +169,9 @@ impl World {
         let map = &view.map;
         let request = self.request(id);
         let (range, locked) = (request.range, request.locked);
+        if !map.holds(range) {
+            return self.finish(id, false);
+        }
         match request.kind {
             Kind::Flush => {
                 request.view = Some(view.clone());
