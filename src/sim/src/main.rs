@@ -61,6 +61,11 @@ fn runner(seed: u64) -> Runner {
         faults: rng.u8(..4) == 0,
         aborts: rng.u8(..2) == 0,
         spots: false,
+        resizes: rng.u8(..4) == 0,
+    };
+    let scenario = match rng.u8(..4) {
+        0 => scenario.wandering(&mut rng),
+        _ => scenario,
     };
     Runner::new(scenario, effort, rng.u64(..), Rules::default())
 }

@@ -153,6 +153,11 @@ impl Oracle {
         }
     }
 
+    /// The volume is cut off at `len` sectors.
+    pub fn truncate(&mut self, len: u64) {
+        self.sectors.truncate(len as usize);
+    }
+
     fn tick(&mut self) -> u64 {
         self.clock += 1;
         self.clock

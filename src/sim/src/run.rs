@@ -14,7 +14,6 @@ use std::rc::Rc;
 use fastrand::Rng;
 use restripe_core::geometry::{MemberId, MemberMask};
 use restripe_core::ondisk::{SUPERBLOCK_SIZE, Superblock, encode};
-use restripe_core::placement::Set;
 use restripe_core::rules::Rules;
 
 use self::first::first_images;
@@ -50,6 +49,8 @@ pub struct Effort {
     pub faults: bool,
     /// Migrations are turned round now and then.
     pub aborts: bool,
+    /// The volume's size changes now and then.
+    pub resizes: bool,
     /// Members may have sectors that can't be read.
     pub spots: bool,
 }
@@ -61,11 +62,8 @@ pub struct Runner {
     effort: Effort,
     rules: Rules,
     rng: Rng,
-    /// The sets that the volume begins and ends on.
-    first: Set,
-    last: Option<Set>,
     /// Migrations begun; each has a uuid of its own.
-    migrations: u8,
+    migrations: u16,
     pub tally: Tally,
     /// Steps are written down here, if anywhere.
     pub trace: Option<Trace>,
@@ -75,8 +73,6 @@ impl Runner {
     pub fn new(mut scenario: Scenario, effort: Effort, seed: u64, rules: Rules) -> Runner {
         scenario.spares = if effort.faults { SPARES } else { 0 };
         Runner {
-            first: scenario.first_set(),
-            last: scenario.last_set(),
             scenario: Rc::new(scenario),
             blobs: Rc::default(),
             effort,
@@ -163,6 +159,8 @@ impl Runner {
             gone: MemberMask::EMPTY,
             faulted: false,
             turned: false,
+            leg: 0,
+            resized: false,
         }
     }
 

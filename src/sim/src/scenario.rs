@@ -5,6 +5,8 @@
 //! is general: any level to any other, members in any order, any start offsets. So
 //! stash windows come up that a plain growth never needs.
 
+mod chain;
+
 use std::cell::OnceCell;
 use std::rc::Rc;
 
@@ -18,7 +20,7 @@ use restripe_core::ondisk::{
     SUPERBLOCK_SECTORS, Serial, Superblock, UNIT, Uuid, member_geometry,
 };
 use restripe_core::placement::{Extent, Set};
-use restripe_core::shape::{common_row, move_heads, settle, way_of};
+use restripe_core::shape::{common_row, move_heads, settle};
 use restripe_core::way::Way;
 
 use crate::disk::{Shape, Window};
@@ -63,6 +65,8 @@ pub struct Scenario {
     pub size: u64,
     pub source: SetSpec,
     pub target: Option<SetSpec>,
+    /// What becomes of it after that, one after the other.
+    later: Vec<SetSpec>,
     /// Sectors that the mover moves at once.
     pub piece: u64,
     /// Writes are durable when they are acknowledged.
@@ -80,6 +84,7 @@ pub struct Scenario {
     /// Where on the first member the end of its data was, if that is on another one now.
     end: Vec<(u64, u64)>,
     places: OnceCell<Vec<Places>>,
+    stops: OnceCell<Vec<Set>>,
 }
 
 /// Where things lie on a member.
@@ -98,6 +103,9 @@ impl std::fmt::Display for Scenario {
         write!(f, "{} sectors on {}", self.size, self.source)?;
         if let Some(target) = &self.target {
             write!(f, " to {target}, {:?}", self.way())?;
+        }
+        for next in &self.later {
+            write!(f, ", then to {next}")?;
         }
         write!(f, ", pieces of {}", self.piece)?;
         if let Some(member) = self.adopted {
@@ -229,9 +237,9 @@ impl ExtentSpec {
     }
 }
 
-fn uuid(kind: u8, n: u8) -> Uuid {
+fn uuid(kind: u8, n: u16) -> Uuid {
     let mut bytes = [kind; 16];
-    bytes[15] = n;
+    bytes[14..].copy_from_slice(&n.to_be_bytes());
     Uuid::from_random(bytes)
 }
 
@@ -257,7 +265,7 @@ impl Scenario {
         }
         Member {
             adopted,
-            uuid: uuid(2, member),
+            uuid: uuid(2, member.into()),
             serial: Serial::from("simulated"),
             device_sectors: DEVICE,
             state: MemberState::InSync,
@@ -336,21 +344,11 @@ impl Scenario {
             .collect()
     }
 
-    /// The set that the volume is to be on at last.
-    pub fn last_set(&self) -> Option<Set> {
-        let target = self.target.as_ref()?;
-        let mut set = target.set();
-        if !target.is_lone_linear() {
-            let sb = self.migrating(&self.superblock(), 1)?;
-            set.extents = sb.sets[1].extents;
-        }
-        Some(set)
-    }
-
     /// The same with `member` as a disk that had its data before restripe.
     pub fn adopting(mut self, member: u8) -> Scenario {
         self.adopted = Some(member);
-        for set in std::iter::once(&mut self.source).chain(&mut self.target) {
+        let sets = std::iter::once(&mut self.source).chain(&mut self.target);
+        for set in sets.chain(&mut self.later) {
             for extent in set.slots.iter_mut().flatten() {
                 extent.adopted = extent.member == member;
             }
@@ -360,20 +358,21 @@ impl Scenario {
 
     /// Whether the extents of the adopted member, if there is one, are at its start or leave that alone.
     fn heads_are_whole(&self) -> bool {
-        let sets = std::iter::once(&self.source).chain(&self.target);
-        let mut extents = sets
+        let mut extents = self
+            .specs()
             .flat_map(|set| set.slots.iter().flatten())
             .filter(|extent| Some(extent.member) == self.adopted);
         extents.all(|extent| extent.start == 0 || extent.start >= HEAD_LEN.0)
     }
 
-    /// Of the volume as it is now, what it is when the migration has begun.
-    pub fn migrating(&self, now: &Superblock, number: u8) -> Option<Box<Superblock>> {
-        let target = self.target.as_ref()?;
+    /// Of the volume as it is now, on the set of that number, what it is when the migration from there
+    /// has begun.
+    pub fn migrating(&self, now: &Superblock, leg: usize, number: u16) -> Option<Box<Superblock>> {
+        let target = self.specs().nth(leg + 1)?;
         let mut sb = Box::<Superblock>::default();
         sb.copy_from(now);
         let mut set = target.set();
-        let way = self.way();
+        let way = self.way_of(leg);
         if way == Way::Up {
             set.resync = Logical::ZERO;
         }
@@ -388,7 +387,7 @@ impl Scenario {
             source: 0,
             target: 1,
             descending: way == Way::Down,
-            cursor: way.begin(Logical(self.size)),
+            cursor: way.begin(Logical(now.volume_sectors.0)),
             ..Migration::default()
         });
         sb.sets.push(set);
@@ -449,7 +448,7 @@ impl Scenario {
             start(RegionKind::SuperblockB),
         ];
         let mut windows = Vec::new();
-        for spec in std::iter::once(&self.source).chain(&self.target) {
+        for spec in self.specs() {
             // A spare may come to hold what any member holds.
             let is_spare = member >= self.members;
             let extents = spec.slots.iter().flatten();
@@ -478,7 +477,7 @@ impl Scenario {
         }
         windows.push(Window {
             start: stash,
-            len: UNIT.0 + self.longest().0.min(self.size),
+            len: UNIT.0 + self.longest_window(),
         });
         let bitmap = start(RegionKind::Bitmap);
         windows.push(Window {
@@ -521,6 +520,7 @@ impl Scenario {
             size,
             source,
             target,
+            later: Vec::new(),
             piece,
             write_through: false,
             synced: true,
@@ -531,29 +531,23 @@ impl Scenario {
             absent: None,
             end: Vec::new(),
             places: OnceCell::new(),
+            stops: OnceCell::new(),
         }
     }
 
-    /// The longest piece, which is also the longest window.
-    fn longest(&self) -> Sectors {
-        let source = self.source.set().layout;
-        let row = self
-            .target
-            .as_ref()
-            .map_or(Sectors(1), |t| common_row(&source, &t.set().layout));
-        Sectors(self.piece).max(row).round_down(row)
-    }
-
-    /// Whether every row can be moved in its turn, through a window if need be.
-    pub fn can_migrate(&self) -> bool {
-        let Some(target) = &self.target else {
-            return true;
-        };
-        let (mut source, target) = (self.source.set(), target.set());
+    /// Whether every row of such a volume can be moved in its turn, by pieces and perhaps windows of at
+    /// most `longest`.
+    fn can_reach(
+        &self,
+        (source, target): (&SetSpec, &SetSpec),
+        (way, longest): (Way, Sectors),
+        size: u64,
+    ) -> bool {
+        let (mut source, target) = (source.set(), target.set());
         // Nothing that a resync would have to make true first is relied on.
         source.resync = Logical::ZERO;
-        let (row, longest) = (common_row(&source.layout, &target.layout), self.longest());
-        let (way, volume) = (self.way(), Logical(self.size));
+        let row = common_row(&source.layout, &target.layout);
+        let volume = Logical(size);
         let last = way.end(volume);
         let clear = |live: Logical, from: Logical, to: Logical| {
             let (live, piece) = (way.between(live, last), way.between(from, to));
@@ -579,13 +573,9 @@ impl Scenario {
         true
     }
 
-    /// The way that the migration goes.
+    /// The way that the first migration goes.
     pub fn way(&self) -> Way {
-        let chosen = || {
-            let target = self.target.as_ref()?;
-            Some(way_of(&self.source.set(), &target.set()))
-        };
-        self.forced_way.or_else(chosen).unwrap_or_default()
+        self.way_of(0)
     }
 
     /// Any volume that can be.

@@ -150,6 +150,75 @@ pub fn exchanges() -> Vec<Scenario> {
     all
 }
 
+/// From one set to the next, several times: down to a disk and up again, the same disks through the stash,
+/// members that leave and come back, an adopted disk that becomes a plain one in between.
+pub fn chains() -> Vec<Scenario> {
+    use Level::{Linear, Raid0, Raid1, Raid5, Raid6};
+    let raid10 = Level::Raid10 { copies: 2 };
+    let of = |(level, chunk, members): (Level, u64, &[u8])| {
+        SetSpec::new(level, chunk, members, 0, 61, 1)
+    };
+    let one: &[u8] = &[0];
+    let chains: [&[(Level, u64, &[u8])]; 7] = [
+        &[
+            (Raid1, 8, &[0, 1]),
+            (Raid5, 8, &[0, 1, 2]),
+            (Raid6, 8, &[0, 1, 2, 3]),
+            (Linear, 8, one),
+        ],
+        &[
+            (Linear, 8, one),
+            (raid10, 8, &[0, 1, 2]),
+            (Raid5, 16, &[0, 1, 2, 3]),
+            (Raid0, 8, &[0, 1]),
+        ],
+        &[
+            (Raid5, 8, &[0, 1, 2]),
+            (Raid5, 16, &[0, 1, 2]),
+            (Raid5, 8, &[0, 1, 2]),
+        ],
+        &[
+            (Raid6, 16, &[0, 1, 2, 3]),
+            (Raid5, 8, &[0, 1, 2, 3]),
+            (Raid6, 8, &[3, 1, 2, 0]),
+        ],
+        &[
+            (Raid1, 8, &[0, 1]),
+            (Raid1, 8, &[1, 2]),
+            (Raid1, 8, &[2, 0]),
+            (Raid1, 8, &[0, 1]),
+        ],
+        &[
+            (Raid0, 8, &[0, 1, 2]),
+            (Raid1, 8, &[0, 1, 2]),
+            (Raid0, 16, &[0, 1, 2]),
+        ],
+        &[
+            (Linear, 8, one),
+            (Raid5, 8, &[0, 1, 2]),
+            (Linear, 8, one),
+            (Raid1, 8, &[0, 1]),
+        ],
+    ];
+    let mut all = Vec::new();
+    for chain in chains {
+        let members = chain
+            .iter()
+            .flat_map(|set| set.2)
+            .max()
+            .map_or(1, |most| most + 1);
+        let mut sets = chain.iter().map(|set| of(*set));
+        let source = sets.next().unwrap_or_else(|| of((Linear, 8, one)));
+        let scenario = Scenario::new(members, 61, source, sets.next(), 8).then(sets.collect());
+        if chain[0].0 == Linear {
+            all.push(scenario.clone().adopting(0));
+        }
+        all.push(scenario);
+    }
+    assert!(all.iter().all(Scenario::can_migrate));
+    all
+}
+
 /// A full disk, adopted with a witness, that may become something else: the volume lies at its start,
 /// before the reserve to be, and where head and superblock are to be.
 pub fn witnessed() -> Vec<Scenario> {

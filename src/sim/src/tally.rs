@@ -28,6 +28,9 @@ pub struct Tally {
     pub swept: u64,
     /// Lives that began with a resync of less than half of the volume.
     pub spared: u64,
+    /// States of volumes that came to one set and went on to another, and of those whose size was changed.
+    pub went_on: u64,
+    pub resized: u64,
     /// States after a member was lost, or that never had it.
     pub short: u64,
     /// Assemblies without a member more.
@@ -66,6 +69,8 @@ impl Tally {
         self.marked += other.marked;
         self.swept += other.swept;
         self.spared += other.spared;
+        self.went_on += other.went_on;
+        self.resized += other.resized;
         self.short += other.short;
         self.degraded += other.degraded;
         self.rebuilding += other.rebuilding;
@@ -88,6 +93,8 @@ impl Tally {
         self.rebuilding += counts(!map.rebuilding.is_empty());
         self.journaled += counts(sb.journal.in_force);
         self.marked += counts(sb.marked);
+        self.went_on += counts(world.leg > 0 && sb.migration.is_some());
+        self.resized += counts(world.resized);
         self.short += counts(world.faulted);
         let (Some(target), Some(migration)) = (&map.target, sb.migration) else {
             return;
@@ -111,7 +118,7 @@ impl fmt::Display for Tally {
         let (seen, pairs) = self.pairs();
         write!(
             f,
-            "of the states {} migrating up, {} down, {} of them turned round; {} in stash windows, {} journaled, {} with a bitmap, {} short of a member, \
+            "of the states {} migrating up, {} down, {} of them turned round; {} in stash windows, {} journaled, {} with a bitmap, {} in a later migration, {} after a change of size, {} short of a member, \
              {} in rebuilds ({} came to their end); {} assemblies without one member more; migrations of {seen} of {pairs} pairs of levels",
             self.up,
             self.down,
@@ -119,6 +126,8 @@ impl fmt::Display for Tally {
             self.windows,
             self.journaled,
             self.marked,
+            self.went_on,
+            self.resized,
             self.short,
             self.rebuilding,
             self.rebuilt,

@@ -107,6 +107,10 @@ pub struct World {
     pub migrating: bool,
     /// One was turned round, in this life or before: it may end where it began.
     pub turned: bool,
+    /// The set that the volume is on or migrates from, by its number in the scenario.
+    pub leg: usize,
+    /// Its size was changed, in this life or before: what comes in anew may hold anything.
+    pub resized: bool,
     /// Next version that a write writes.
     pub(crate) version: u32,
     pub now: u64,
@@ -136,6 +140,10 @@ pub struct Start {
     pub faulted: bool,
     /// A migration was turned round in an earlier life.
     pub turned: bool,
+    /// The set that the volume was on, by its number in the scenario.
+    pub leg: usize,
+    /// Its size was changed in an earlier life.
+    pub resized: bool,
 }
 
 impl World {
@@ -213,6 +221,8 @@ impl World {
             mended_by_jobs: 0,
             migrating: false,
             turned: start.turned,
+            leg: start.leg,
+            resized: start.resized,
             version: start.version,
             now: 0,
             rng,
@@ -306,17 +316,56 @@ impl World {
         met || self.requests.values().any(Request::is_avoiding)
     }
 
-    /// The migration that the scenario has in mind begins.
-    pub fn migrate(&mut self, number: u8) {
-        let Some(next) = self
-            .scenario
-            .clone()
-            .migrating(self.engine.superblock(), number)
-        else {
-            return;
+    /// Whether a migration has come to the set that the scenario has next.
+    pub fn arrive(&mut self) -> bool {
+        let present = &self.engine.superblock().sets[0];
+        let is_at = |set: &Set| present.extents == set.extents && present.layout == set.layout;
+        let stops = self.scenario.stops();
+        let arrived = stops.get(self.leg + 1).is_some_and(is_at) && !is_at(&stops[self.leg]);
+        if arrived {
+            self.leg += 1;
+            self.migrating = false;
+        }
+        arrived
+    }
+
+    /// The user has the volume be `size` sectors long. False where that can't be now.
+    pub fn resize(&mut self, size: u64) -> bool {
+        let sb = self.engine.superblock();
+        // Until one change of the size is durable there is no other.
+        if sb.volume_sectors != self.engine.map().size || sb.volume_sectors.0 == size {
+            return false;
+        }
+        self.log(|| format!("user wants {size} sectors"));
+        if let Err(refusal) = self.engine.resize(self.now, Sectors(size).bytes()) {
+            self.log(|| format!("  refused: {refusal}"));
+            return false;
+        }
+        self.resized = true;
+        self.dirty = true;
+        self.strict.truncate(size);
+        self.loose.truncate(size);
+        self.collect_intents();
+        true
+    }
+
+    /// The migration that the scenario has in mind begins; false where that can't be now.
+    pub fn migrate(&mut self, number: u16) -> bool {
+        let now = self.engine.superblock();
+        let Some(next) = self.scenario.migrating(now, self.leg, number) else {
+            return false;
         };
+        let new = next.live() & !now.live();
+        if let Err(refusal) = self.engine.migrate(self.now, &next) {
+            // Members that come or go just now are a reason to write the line again.
+            if self.scenario.spares == 0 && self.leg == 0 {
+                self.fail(format!("a migration was refused that may begin: {refusal}"));
+            }
+            return false;
+        }
+        self.log(|| "user migrates".to_string());
+        self.migrating = true;
         // Devices that come in hold no superblock of an earlier life.
-        let new = next.live() & !self.engine.superblock().live();
         let blank = vec![0; restripe_core::ondisk::SUPERBLOCK_SECTORS.0 as usize];
         for member in new.iter() {
             for start in self.scenario.slots(member.0) {
@@ -326,14 +375,9 @@ impl World {
             self.gone.remove(member);
             self.wiped.remove(member);
         }
-        self.log(|| "user migrates".to_string());
         self.dirty = true;
-        // Members that come or go just now are a reason to write the line again.
-        self.migrating = self.engine.migrate(self.now, &next).is_ok();
-        if !self.migrating && self.scenario.spares == 0 {
-            self.fail("a migration was refused that may begin");
-        }
         self.collect_intents();
+        true
     }
 
     /// The user has the migration turn round, if there is one.
@@ -435,10 +479,14 @@ impl World {
     /// The volume may be larger than it was.
     pub(crate) fn grow(&mut self) {
         let map = self.engine.map();
-        let size = map.size.0;
+        // A change of it may be on its way.
+        let size = map.size.min(self.engine.superblock().volume_sectors).0;
         if size > self.strict.len() {
             let stripe = map.source.layout.stripe();
-            let padded = Logical(self.strict.len()).round_up(stripe).0;
+            let padded = match self.resized {
+                true => self.strict.len(),
+                false => Logical(self.strict.len()).round_up(stripe).0,
+            };
             self.strict.grow(size, padded);
             self.loose.grow(size, padded);
         }

@@ -19,6 +19,7 @@ const EFFORT: Effort = Effort {
     faults: false,
     aborts: false,
     spots: false,
+    resizes: false,
 };
 
 /// What the first failure says, and how many runs passed before it.

@@ -23,6 +23,7 @@ const EVERY_STEP: Effort = Effort {
     faults: false,
     aborts: false,
     spots: false,
+    resizes: false,
 };
 
 /// A failure with the steps that led to it.
@@ -41,7 +42,7 @@ fn story(scenario: &Scenario, effort: Effort, seed: u64, failure: &str) -> Strin
     )
 }
 
-fn try_all(what: &str, scenarios: &[Scenario], effort: Effort, seeds: u64, least: u64) {
+fn try_all(what: &str, scenarios: &[Scenario], effort: Effort, seeds: u64, least: u64) -> Tally {
     let mut tally = Tally::default();
     for scenario in scenarios {
         for seed in 0..seeds {
@@ -64,6 +65,7 @@ fn try_all(what: &str, scenarios: &[Scenario], effort: Effort, seeds: u64, least
         "only {} crash states were tried",
         tally.states
     );
+    tally
 }
 
 #[test]
@@ -170,6 +172,37 @@ fn members_fail() {
     all.extend(small::heads());
     all.extend(small::journaled());
     try_all("faults", &all, effort, 20, 10_000);
+}
+
+/// Several in a row, turned round now and then; the size is reduced in between where the next set holds less.
+#[test]
+fn one_migration_after_the_other() {
+    let chains = small::chains();
+    let tally = try_all("chains", &chains, EVERY_STEP, 2, 100_000);
+    assert!(4 * tally.went_on > tally.states, "{tally}");
+    let effort = Effort {
+        every: 4,
+        aborts: true,
+        resizes: true,
+        ..EVERY_STEP
+    };
+    let tally = try_all("chains, turning", &chains, effort, 4, 50_000);
+    assert!(4 * tally.went_on > tally.states, "{tally}");
+}
+
+/// Smaller and larger, at rest and between migrations.
+#[test]
+fn sizes_change() {
+    let effort = Effort {
+        every: 2,
+        requests: 60,
+        resizes: true,
+        ..EVERY_STEP
+    };
+    let mut all = small::at_rest();
+    all.extend(small::growths());
+    let tally = try_all("sizes", &all, effort, 2, 50_000);
+    assert!(4 * tally.resized > tally.states, "{tally}");
 }
 
 /// A member gives its place to another while it serves, turns round, and either of them dies.

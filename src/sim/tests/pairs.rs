@@ -33,6 +33,7 @@ const EFFORT: Effort = Effort {
     faults: false,
     aborts: false,
     spots: false,
+    resizes: false,
 };
 
 /// A volume that keeps the disks it can, and takes in or leaves the rest.

@@ -18,7 +18,7 @@ use crate::disk::{Image, slice};
 use crate::journal::records;
 use crate::marks::{SHIFT, VolumeMarks, load, no_marks};
 use crate::oracle::{Oracle, Wrong};
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, SetSpec};
 use crate::world::Failure;
 
 /// What is checked of a crash state.
@@ -206,10 +206,8 @@ impl Trial<'_> {
         // stash bears as many losses as the weaker of both, wherever it lies.
         let at_rest = found.superblock.migration.is_none() && self.agree(images);
         let either = |alive: MemberMask| {
-            let mut both = std::iter::once(&self.scenario.source).chain(&self.scenario.target);
-            at_rest
-                || both
-                    .all(|spec| spec.set().layout.max_missing() > 0 && spec.set().survives(alive))
+            let mut all = self.scenario.specs().map(SetSpec::set);
+            at_rest || all.all(|set| set.layout.max_missing() > 0 && set.survives(alive))
         };
         let bears = |alive: MemberMask| {
             either(alive)

@@ -53,8 +53,9 @@ impl Runner {
             ));
         }
         let is_at = |wanted: &Set| set.layout == wanted.layout && set.extents == wanted.extents;
-        let arrived = self.last.as_ref().is_none_or(is_at);
-        let came_back = world.turned && is_at(&self.first);
+        let stops = self.scenario.stops();
+        let arrived = stops.last().is_none_or(is_at);
+        let came_back = world.turned && is_at(&stops[world.leg]);
         if !(arrived || came_back) {
             return Err("the volume is not where it was to be".into());
         }

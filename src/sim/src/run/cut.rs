@@ -125,6 +125,8 @@ pub(super) fn start(found: Found, images: Vec<Image>, world: &World, present: Me
         gone: world.gone,
         faulted: world.faulted,
         turned: world.turned,
+        leg: world.leg,
+        resized: world.resized,
     }
 }
 

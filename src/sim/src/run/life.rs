@@ -147,7 +147,7 @@ impl Runner {
         let transfer = if ops > 0 { 4 } else { 0 };
         let total = engine + submit + transfer;
         if total == 0 {
-            return false;
+            return world.ready && self.maybe_migrate(world, life);
         }
         let calm = if self.effort.faults { 20 } else { 60 };
         if self.rng.u32(..calm) == 0 {

@@ -3,7 +3,7 @@
 
 use restripe_core::engine::Event;
 use restripe_core::geometry::{Logical, Range, Sectors};
-use restripe_core::ondisk::JournalMode;
+use restripe_core::ondisk::{JournalMode, UNIT};
 
 use super::Runner;
 use super::life::Life;
@@ -12,19 +12,45 @@ use crate::requests::Kind;
 use crate::world::World;
 
 impl Runner {
-    pub(super) fn maybe_migrate(&mut self, world: &mut World, life: &Life) {
-        let sb = world.engine.superblock();
-        let due = self.scenario.target.is_some()
-            && world.engine.migrate_state() == "none"
-            && sb.sets[0].extents == self.first.extents
-            && sb.sets[0].layout == self.first.layout
-            && !life.stopping
-            && !world.migrating
-            && !world.faulted;
-        if due {
-            self.migrations += 1;
-            world.migrate(self.migrations);
+    /// Begins the next migration, if it is time for one and what is under way lets it.
+    pub(super) fn maybe_migrate(&mut self, world: &mut World, life: &mut Life) -> bool {
+        if world.engine.migrate_state() != "none" || life.stopping || world.faulted {
+            return false;
         }
+        if world.arrive() {
+            life.requests += self.effort.requests / 2;
+        }
+        let sb = world.engine.superblock();
+        let here = &self.scenario.stops()[world.leg];
+        let is_here = sb.sets[0].extents == here.extents && sb.sets[0].layout == here.layout;
+        let Some(most) = self.scenario.most_to_go_on(world.leg) else {
+            return false;
+        };
+        if !is_here || world.migrating {
+            return false;
+        }
+        if sb.volume_sectors.0 > most {
+            return world.resize(most);
+        }
+        let begun = world.migrate(self.migrations + 1);
+        self.migrations += u16::from(begun);
+        begun
+    }
+
+    /// The user has the volume be of another size.
+    fn resize(&mut self, world: &mut World) {
+        let sb = world.engine.superblock();
+        let most = sb.sets[usize::from(sb.present_set())].layout.capacity();
+        let size = match self.rng.u8(..3) {
+            0 => most.round_down(UNIT).0,
+            1 => self.rng.u64(1..=sb.volume_sectors.0),
+            _ => sb
+                .volume_sectors
+                .0
+                .saturating_sub(self.rng.u64(1..10))
+                .max(1),
+        };
+        world.resize(size);
     }
 
     /// Something from outside, other than a request.
@@ -37,6 +63,9 @@ impl Runner {
         }
         if self.effort.aborts && self.rng.u8(..8) == 0 {
             return world.abort();
+        }
+        if self.effort.resizes && self.rng.u8(..8) == 0 {
+            return self.resize(world);
         }
         if self.effort.spots && !life.checked {
             self.spoil(world);
