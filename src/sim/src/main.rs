@@ -37,6 +37,9 @@ struct Arguments {
 
 /// What random volumes hardly ever are: a member that gives its place to another, a disk that was full, heads that move.
 fn rare(rng: &mut Rng) -> Scenario {
+    if rng.u8(..4) == 0 {
+        return Scenario::random_witnessed(rng);
+    }
     let mut all = small::exchanges();
     all.extend(small::witnessed());
     all.extend(small::heads());

@@ -33,6 +33,8 @@ const DATA: u64 = 2048;
 pub const RING: u64 = 640;
 /// Sectors of data that a member has room for.
 const DATA_LEN: u64 = 10240;
+/// Where its reserve begins.
+const RESERVE: u64 = DATA + DATA_LEN;
 
 /// Where a piece of a slot lies.
 #[derive(Clone, Copy, Debug)]
@@ -631,6 +633,51 @@ impl Scenario {
             scenario.absent = rng.choice(&bearable).copied();
         }
         scenario
+    }
+
+    /// A full disk that is being adopted, its end in pieces from all over its reserve to be, and the witness's
+    /// copy in two of them; and perhaps anything to become.
+    pub fn random_witnessed(rng: &mut Rng) -> Scenario {
+        loop {
+            let members = rng.u8(2..=4);
+            let size = match rng.u8(..6) {
+                0 => rng.u64(400..700),
+                _ => rng.u64(8..200),
+            };
+            let mut left = rng.u64(1..size.min(150));
+            let kept = size - left;
+            let behind = rng.u64(..=kept / 2);
+            let first = rng.u64(1..=left);
+            let copy = rng.u64(..DATA_LEN - 2 * left);
+            let mut source = SetSpec::new(Level::Linear, 8, &[0], 0, size, 0);
+            source.slots[0] = vec![
+                ExtentSpec::new(0, 0, kept - behind),
+                ExtentSpec::new(0, RESERVE - behind, behind),
+                ExtentSpec::new(1, copy + left, first),
+                ExtentSpec::new(1, copy, left - first),
+            ];
+            source.slots[0].retain(|extent| extent.len > 0);
+            let geometry = member_geometry(DEVICE, true).expect("the device is large enough");
+            let mut regions = geometry.regions;
+            rng.shuffle(&mut regions);
+            let mut end = Vec::new();
+            for region in regions.iter().filter(|r| r.kind != RegionKind::Data) {
+                let len = rng.u64(..=left).min(region.len.0);
+                if len > 0 {
+                    end.push((region.start.0 + rng.u64(..=region.len.0 - len), len));
+                    left -= len;
+                }
+            }
+            let target = (rng.u8(..8) != 0).then(|| random_set(rng, members, size, 8));
+            let extents = target.iter().flat_map(|t| &t.slots).flatten();
+            let fits = extents.map(|e| e.start + e.len).max() <= Some(DATA_LEN);
+            let piece = *rng.choice(&[1, 8, 24, 1024]).unwrap_or(&8);
+            let mut scenario = Scenario::new(members, size, source, target, piece).witnessed(&end);
+            scenario.write_through = rng.u8(..10) == 0;
+            if left == 0 && fits && scenario.heads_are_whole() && scenario.can_migrate() {
+                return scenario;
+            }
+        }
     }
 }
 

@@ -107,6 +107,23 @@ fn full_disks() {
     try_all("full disks", &small::witnessed(), EVERY_STEP, 6, 100_000);
 }
 
+/// With their ends, the copies of those, and targets anywhere.
+#[test]
+fn any_full_disks() {
+    let mut rng = fastrand::Rng::with_seed(7);
+    let all: Vec<_> = (0..60)
+        .map(|_| Scenario::random_witnessed(&mut rng))
+        .collect();
+    let effort = Effort {
+        states: 16,
+        every: 4,
+        crashes: 3,
+        aborts: true,
+        ..EVERY_STEP
+    };
+    try_all("any full disks", &all, effort, 2, 20_000);
+}
+
 #[test]
 fn at_rest() {
     try_all("at rest", &small::at_rest(), EVERY_STEP, 3, 20_000);
