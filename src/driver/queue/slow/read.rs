@@ -44,7 +44,9 @@ pub(in crate::queue) fn read(volume: &Volume, mut rq: OwnedRequest<Queue>) {
             // By now more of the parity may be known to be true.
             Err(Failure::Lost) if !is_current => rq = back,
             Err(Failure::Unlocked) => (rq, is_rebuilt) = (back, true),
-            Err(Failure::Lost | Failure::Wait { .. }) => return finish(back, Status::IOERR),
+            Err(Failure::Lost | Failure::Wait { .. }) => {
+                return finish(back, Status::IOERR)
+            }
         }
     }
 }
@@ -64,6 +66,16 @@ fn enter(
         // Once it holds the range it keeps it, as long as that means the same.
         let wanted = known || io.locked.is_some() || is_rebuilt(&view, range, io.failed);
         let keys = view.map.lock_range(range).filter(|_| wanted);
+        if keys.is_some() && view.map.hold {
+            // Locks are about to change their meaning: a stripe half written could be seen.
+            if io.locked.take().is_some() {
+                volume.unlock(io.id);
+            }
+            let parked = volume.parked().put(rq, || view.is_current());
+            drop(view);
+            rq = parked?;
+            continue;
+        }
         match (io.locked, keys) {
             (None, None) => return Some((rq, view)),
             (Some(held), Some(keys)) if held == keys => return Some((rq, view)),

@@ -31,7 +31,8 @@ impl World {
             request.x = end;
             return self.next_run(id);
         }
-        let alive = view.map.alive_at(&view.cursor.get(), x).0 & !avoid;
+        let all = view.map.alive_at(&view.cursor.get(), x).0;
+        let alive = all & !avoid;
         let (mut set, mut end) = (Self::set_of(&view, Self::which(route)), end);
         let gap = view.cursor.get().gap();
         if route == Route::Target && gap.contains(x) {
@@ -43,7 +44,12 @@ impl World {
         } else if route == Route::Target && x < gap.start {
             end = end.min(gap.start);
         }
-        match read(set, alive, x, end - x) {
+        let (found, alive) = match read(set, alive, x, end - x) {
+            // Perhaps what failed was another place on that member.
+            Read::Lost(_) => (read(set, all, x, end - x), all),
+            found => (found, alive),
+        };
+        match found {
             Read::Direct(place) => {
                 self.release(id);
                 let request = self.request(id);
@@ -54,6 +60,16 @@ impl World {
                 self.begin(group);
             }
             Read::Rebuild(len) => {
+                if view.map.hold {
+                    // Locks are about to change their meaning: a stripe half written could be seen.
+                    self.release(id);
+                    self.leave(id);
+                    if !Rc::ptr_eq(&view, &self.view) {
+                        return self.enter(id);
+                    }
+                    self.request(id).phase = Phase::Parked;
+                    return self.parked.push(id);
+                }
                 let (start, end) = view.map.rebuild_lock_range(Range::new(x, x + len));
                 let request = self.request(id);
                 if request.locked != Some((start, end)) {
@@ -91,17 +107,7 @@ impl World {
     /// Whether a read that failed has other places to go to.
     pub(super) fn may_read_elsewhere(&self, id: u64, failed: MemberMask) -> bool {
         let request = &self.requests[&id];
-        let (Some(view), Kind::Read) = (&request.view, request.kind) else {
-            return false;
-        };
-        let cursor = view.cursor.get();
-        let (route, _) = view.map.route_read(&cursor, request.x);
-        let alive = view.map.alive_at(&cursor, request.x).0;
-        let left = alive & !failed & !request.unread;
-        let in_gap = route == Route::Target && cursor.gap().contains(request.x);
-        let survives =
-            view.map.set(route).survives(left) || in_gap && view.map.source.survives(left);
         // It tries each member once.
-        (request.unread & failed).is_empty() && survives
+        request.kind == Kind::Read && (request.unread & failed).is_empty()
     }
 }
