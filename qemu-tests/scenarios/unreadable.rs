@@ -1,5 +1,7 @@
 //! Members that can't be read in places, found by what goes over all of them: a migration and a rebuild make what they held
-//! of the rest, write it back and go on; without a rest a migration waits, with nothing lost and the volume in use.
+//! of the rest, write it back and go on, and so do writes of a migrating volume; without a rest a migration waits, with nothing lost and the volume in use.
+
+use std::ops::Range;
 
 use anyhow::{Result, ensure};
 use qemu_tests::ctx::{Ctx, MIB};
@@ -19,6 +21,7 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
     let vm = ctx.boot(&disks)?;
     let bad = Dust::new(&vm, "vdb")?;
     mover_and_rebuild(&vm, &bad)?;
+    writes_of_a_migration(&vm, &bad)?;
     without_a_rest(&vm, &bad)?;
     bad.remove(&vm)?;
     vm.unload()?;
@@ -73,6 +76,94 @@ fn mover_and_rebuild(vm: &Vm, bad: &Dust) -> Result<()> {
     ensure!(content(vm)? == written, "something else after a rebuild");
     vm.ensure_in_sync(VOLUME)?;
     vm.stop_volume(VOLUME)
+}
+
+/// A volume that migrates is written to, block by block, over rows that can't be read everywhere: where the cursor has passed,
+/// where it has yet to come, and where what was copied is not committed. It takes all writes, and the members stay.
+fn writes_of_a_migration(vm: &Vm, bad: &Dust) -> Result<()> {
+    let new = Dust::new(vm, "vde")?;
+    let devices = ["/dev/vda".to_owned(), bad.path(), "/dev/vdc".to_owned()];
+    vm.create(VOLUME, &Shape::of("raid5", 3), &devices)?;
+    fill(vm)?;
+    // 64 rows, of 128 KiB.
+    vm.must_set(VOLUME, "sync_max", "16384")?;
+    vm.must_set(
+        VOLUME,
+        "member_action",
+        &format!("replace=2 with={} force=1", new.path()),
+    )?;
+    vm.must_set(VOLUME, "sync_max", "16384")?;
+    vm.wait_position(VOLUME, 16384)?;
+
+    let (moved, left) = (10..12, 100..102);
+    spoil_rows(vm, &new, moved.clone())?;
+    spoil_rows(vm, bad, left.clone())?;
+    let mut written = vec![write_rows(vm, moved.clone())?, write_rows(vm, left.clone())?];
+    can_be_read(vm, &new, moved)?;
+    can_be_read(vm, bad, left)?;
+    // Zeroes take another way.
+    let zeroed = 104..106;
+    spoil_rows(vm, bad, zeroed.clone())?;
+    vm.ok(&format!(
+        "for at in $(seq 0 4096 $((262144 - 4096))); do blkdiscard -z -o $(({} * 131072 + at)) -l 4096 /dev/{VOLUME}; done",
+        zeroed.start
+    ))?;
+    can_be_read(vm, bad, zeroed)?;
+
+    // Slow enough that the cursor, which is committed every 10 s, stays behind what is copied.
+    vm.must_set(VOLUME, "sync_speed_max", "1024")?;
+    vm.must_set(VOLUME, "sync_max", "max")?;
+    vm.wait_volume(VOLUME, "sync_completed", |text| {
+        let done = text.split(' ').next().and_then(|done| done.parse().ok());
+        done.is_none_or(|done: u64| done >= 16384 + 2048)
+    })?;
+    let gap = 64..67;
+    spoil_rows(vm, &new, gap.clone())?;
+    written.push(write_rows(vm, gap.clone())?);
+    vm.must_set(VOLUME, "sync_speed_max", "0")?;
+    vm.wait_migrated(VOLUME)?;
+    can_be_read(vm, &new, gap)?;
+
+    for (rows, sum) in written {
+        ensure!(sum_of_rows(vm, &rows)? == sum, "rows {rows:?} hold something else");
+    }
+    for member in [0, 1, 3] {
+        let state = vm.attr(VOLUME, &format!("members/{member}/state"))?;
+        ensure!(state == "in_sync", "member {member} is {state}");
+    }
+    vm.ensure_in_sync(VOLUME)?;
+    vm.stop_volume(VOLUME)?;
+    new.remove(vm)
+}
+
+/// Blocks of a member in a row of chunks of 64 KiB.
+const ROW: u64 = 16;
+
+/// None of what the disk holds of those rows can be read.
+fn spoil_rows(vm: &Vm, disk: &Dust, rows: Range<u64>) -> Result<()> {
+    (rows.start * ROW..rows.end * ROW).try_for_each(|block| disk.spoil(vm, DATA + block))
+}
+
+fn can_be_read(vm: &Vm, disk: &Dust, rows: Range<u64>) -> Result<()> {
+    (rows.start * ROW..rows.end * ROW).try_for_each(|block| disk.read(vm, DATA + block))
+}
+
+/// Writes rows of three members block by block; what they hold then.
+fn write_rows(vm: &Vm, rows: Range<u64>) -> Result<(Range<u64>, String)> {
+    let (seek, count) = (rows.start * 2 * ROW, (rows.end - rows.start) * 2 * ROW);
+    vm.ok(&format!(
+        "dd if=/dev/urandom of=/tmp/rows bs=4096 count={count} status=none; dd if=/tmp/rows of=/dev/{VOLUME} bs=4096 seek={seek} oflag=direct conv=notrunc status=none"
+    ))?;
+    let sum = vm.checksum("/tmp/rows", count * 4096)?;
+    Ok((rows, sum))
+}
+
+fn sum_of_rows(vm: &Vm, rows: &Range<u64>) -> Result<String> {
+    let (skip, count) = (rows.start * 2 * ROW, (rows.end - rows.start) * 2 * ROW);
+    vm.ok(&format!(
+        "dd if=/dev/{VOLUME} of=/tmp/rows bs=4096 skip={skip} count={count} iflag=direct status=none"
+    ))?;
+    vm.checksum("/tmp/rows", count * 4096)
 }
 
 fn without_a_rest(vm: &Vm, bad: &Dust) -> Result<()> {

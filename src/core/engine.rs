@@ -157,6 +157,11 @@ pub enum Event {
     Faulted {
         members: MemberMask,
     },
+    /// A write of the gap can't read at the target what parity needs, because of these members, which
+    /// work; it waits for a `Settle`. Said when `Faulted` would be.
+    GapUnread {
+        members: MemberMask,
+    },
     /// No write for a while: the superblock may say clean.
     Quiet,
     /// The user's `pause` and `resume`.
@@ -546,6 +551,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             Event::Replayed { failed } => self.replayed(failed),
             Event::Journal(mode) => self.set_journal(mode),
             Event::Faulted { members } => self.faulted(members),
+            Event::GapUnread { members } => self.control.gap_unread(members),
             Event::Quiet => self.control.quiet = true,
             Event::Pause => self.set_paused(true),
             Event::Resume => self.set_paused(false),

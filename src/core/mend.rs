@@ -20,6 +20,26 @@ pub enum Verdict {
     Lost,
 }
 
+/// What is to be done where a write of a migration's gap can't read at the target what parity needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GapVerdict {
+    /// [`GapUnread`](crate::engine::Event::GapUnread): rows there are not the truth yet, nor is
+    /// their parity known to be true, but the source has all that they hold (DESIGN I3). It takes
+    /// over, and the mover writes them anew.
+    GiveBack,
+    /// The members are faulty.
+    Fault,
+}
+
+/// Which; `errors` is how often a read failed at the worst of the members that did.
+pub const fn gap_verdict(errors: u64) -> GapVerdict {
+    if errors > MAX_READ_ERRORS {
+        GapVerdict::Fault
+    } else {
+        GapVerdict::GiveBack
+    }
+}
+
 /// What is to be done where reads of `range` failed at the members `failed` of a set of which
 /// `alive` are left; `errors` is how often a read failed at the worst of them.
 pub fn verdict(

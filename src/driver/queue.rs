@@ -16,11 +16,10 @@ mod slow;
 mod transfer;
 mod write;
 
+pub(crate) use mend::{carry_out, mend_rows, Mended};
 pub(crate) use parity::ParityOp;
 pub(crate) use slow::Kit;
-pub(crate) use transfer::{
-    empty_plan, send_reads, send_writes, BufferData, Cutter, KernelParity, Source,
-};
+pub(crate) use transfer::{empty_plan, send_reads, Cutter, KernelParity};
 
 use kernel::prelude::*;
 use kernel::sync::{
@@ -80,6 +79,8 @@ pub(crate) struct Io {
     route: Route,
     /// Members at which it failed.
     pub(crate) failed: MemberMask,
+    /// They work, but could not be read for the gap at the target.
+    in_gap: bool,
     parity: Option<KBox<ParityOp>>,
     /// Of a write that a worker carries out: done before it had to wait for another map.
     done: Sectors,
@@ -99,6 +100,7 @@ impl Operations for Queue {
             stage: Stage::Admit,
             route: Route::Source,
             failed: MemberMask::EMPTY,
+            in_gap: false,
             parity: None,
             done: Sectors::ZERO,
         })
@@ -171,6 +173,7 @@ fn finish(mut rq: OwnedRequest<Queue>, status: Status) {
     let io = rq.data_mut();
     io.stage = Stage::Admit;
     io.failed = MemberMask::EMPTY;
+    io.in_gap = false;
     io.view = None;
     io.done = Sectors::ZERO;
     let (id, locked, parity) = (io.id, io.locked.take(), io.parity.take());
@@ -224,17 +227,39 @@ fn wait_for_map(volume: &Volume, mut rq: OwnedRequest<Queue>, view: Entered<View
     }
 }
 
+/// A write of the gap can't read at the target, because of those members: it waits until the source
+/// has taken over. What is said of [`fault`] is true of it too. *Task* context.
+fn give_gap_back(volume: &Volume, mut rq: OwnedRequest<Queue>, members: MemberMask) {
+    let io = rq.data_mut();
+    (io.failed, io.in_gap) = (members, true);
+    io.done = Sectors::ZERO;
+    park_faulted(volume, rq);
+}
+
+/// What the engine is to know of a request that waits for it; of faulty members that `settled` are it
+/// knows already.
+pub(crate) fn why_it_waits(rq: &OwnedRequest<Queue>, settled: MemberMask) -> Event {
+    let members = rq.data().failed;
+    match rq.data().in_gap {
+        true => Event::GapUnread { members },
+        false => Event::Faulted {
+            members: members & !settled,
+        },
+    }
+}
+
 /// Tells the engine, and waits for it.
 fn park_faulted(volume: &Volume, mut rq: OwnedRequest<Queue>) {
+    let why = why_it_waits(&rq, MemberMask::EMPTY);
     let io = rq.data_mut();
     io.stage = Stage::Admit;
-    let (members, view) = (io.failed, io.view.take());
+    let view = io.view.take();
     // First it waits, then the engine is told: its answer comes to all who wait.
     if let Some(rq) = volume.faulted().put(rq, || !volume.is_failed()) {
         drop(view);
         return finish(rq, Status::IOERR);
     }
-    volume.post(Event::Faulted { members });
+    volume.post(why);
     drop(view);
 }
 
@@ -251,6 +276,7 @@ pub(crate) fn fail(rq: OwnedRequest<Queue>) {
 
 /// The map changed, or a member's fault is settled: begins anew.
 pub(crate) fn again(mut rq: OwnedRequest<Queue>, volume: &Volume) {
-    rq.data_mut().failed = MemberMask::EMPTY;
+    let io = rq.data_mut();
+    (io.failed, io.in_gap) = (MemberMask::EMPTY, false);
     rq.enqueue(volume.workers());
 }

@@ -72,6 +72,8 @@ pub(super) struct Control {
     faults: MemberMask,
     /// Faults that the volume can't bear: their requests end with EIO.
     pub(super) unbearable: MemberMask,
+    /// Members at which writes of the gap could not read at the target.
+    gap_unread: MemberMask,
     pub(super) want_active: bool,
     pub(super) quiet: bool,
     /// The journal wants room.
@@ -124,6 +126,11 @@ struct Committing {
 impl Control {
     pub(super) fn alive(&self) -> bool {
         self.state != State::Failed
+    }
+
+    /// Takes note of [`Event::GapUnread`](super::Event::GapUnread).
+    pub(super) fn gap_unread(&mut self, members: MemberMask) {
+        self.gap_unread = self.gap_unread | members;
     }
 
     /// No fault is known that is not durable.
@@ -207,6 +214,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
         if !self.control.unbearable.is_empty() {
             return self.give_up();
+        }
+        if !self.control.gap_unread.is_empty() {
+            return self.give_gap_back();
         }
         if self.read_only {
             if self.stopping {
@@ -326,7 +336,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             // a value such a read has seen of a write under way may be at the source only,
             // and must not be taken back by a cursor that passes it (I6).
             Step::Plain if (self.has_moved() || self.control.want_room) && !self.is_urgent() => {
-                if self.next_lap() {
+                let journaled = self.next_lap();
+                if journaled || self.shares_places() {
                     self.map.gap_waits = self.map.target.is_some();
                     self.emit(Intent::Publish);
                 }
@@ -334,7 +345,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             }
             // What was sent while a member was still there has ended before another takes its place.
             Step::Members => {
-                if self.next_lap() {
+                let journaled = self.next_lap();
+                if journaled || self.shares_places() {
                     // Records that are of a set as it was do not count for it as it becomes.
                     self.map.hold = true;
                     self.emit(Intent::Publish);
@@ -343,6 +355,13 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             }
             _ => self.flush(),
         }
+    }
+
+    /// Whether a commit now makes rows of parity the truth. A write that has come to the source only
+    /// by then has changed what both sets share, and the parity of the target would not follow.
+    fn shares_places(&self) -> bool {
+        let target = self.map.target.as_ref();
+        self.has_moved() && target.is_some_and(|target| target.layout.level.has_parity())
     }
 
     fn drain_before(&mut self) {
@@ -452,7 +471,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             self.control.step,
             Step::Start | Step::Turn | Step::Finish | Step::Journal
         );
-        if is_held && !self.control.faults.is_empty() {
+        let is_unread = !self.control.gap_unread.is_empty();
+        if is_held && (is_unread || !self.control.faults.is_empty()) {
             // A write that failed may be at the source only; it is tried again before the target is
             // all there is. And what is to begin does not know of the fault.
             self.control.state = State::Idle;
@@ -571,6 +591,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                     _ if turned => self.cursor.durable,
                     // A write that failed in the gap may be at the source only.
                     _ if !self.control.committing.faults.is_empty() => self.cursor.durable,
+                    _ if !self.control.gap_unread.is_empty() => self.cursor.durable,
                     // What was copied after the flush began may not be durable; and a gap
                     // that was given up since is not copied any more.
                     _ => way.sooner(self.control.flushed_to, self.cursor.copied),
@@ -942,6 +963,17 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             false => self.cursor.settled(end),
         };
         rewritten && bears(target, alive, held)
+    }
+
+    /// Writes of the gap could not read at the target: the source takes over, they begin anew there,
+    /// and what the mover writes once more can be read. Said to every commit until then, so that none
+    /// makes of their rows at the target the truth.
+    fn give_gap_back(&mut self) {
+        let retry = core::mem::take(&mut self.control.gap_unread);
+        self.close_gap();
+        self.outdate_journal();
+        self.emit(Intent::Publish);
+        self.emit(Intent::Settle { retry });
     }
 
     /// Members failed that the volume can't do without: a migration stops, its

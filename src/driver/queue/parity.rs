@@ -12,6 +12,7 @@ use restripe_core::placement::Set;
 use restripe_core::stripe::{self, parity_pieces, plan_parity_into, Plan};
 
 use super::journal::{self, Record};
+use super::mend::Mended;
 use super::transfer::{
     empty_plan, send_reads, send_writes, Cutter, KernelParity, RequestData, Source,
 };
@@ -250,9 +251,14 @@ pub(super) fn mend(volume: &Volume, mut rq: OwnedRequest<Queue>) {
     let Some(view) = &io.view else {
         return finish(rq, Status::IOERR);
     };
-    match super::mend::mend(volume, view, io.route, range, members) {
-        Ok(()) => round(volume, rq),
-        Err(members) => fault(rq, members),
+    let mut kit = volume.kits().take();
+    let mended = super::mend::mend(volume, view, io.route, range, members, &mut kit);
+    volume.put_kit(kit);
+    match mended {
+        Mended::Done => round(volume, rq),
+        Mended::Failed(members) => fault(rq, members),
+        // Nothing was written yet that the rest of the row does not know of.
+        Mended::Lost => finish(rq, Status::IOERR),
     }
 }
 

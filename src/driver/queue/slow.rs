@@ -44,6 +44,8 @@ impl Kit {
 enum Failure {
     /// These members failed.
     Members(MemberMask),
+    /// The target can't be read there in the gap, because of these members.
+    Gap(MemberMask),
     /// Too much is missing.
     Lost,
     /// The map changed under way.

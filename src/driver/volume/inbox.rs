@@ -20,6 +20,7 @@ struct Queue {
     want_room: bool,
     want_marks: bool,
     faulted: MemberMask,
+    gap_unread: MemberMask,
     poked: bool,
     /// Jobs that hold their range now, one bit each.
     granted: u32,
@@ -46,6 +47,7 @@ impl Inbox {
             want_room: false,
             want_marks: false,
             faulted: MemberMask::EMPTY,
+            gap_unread: MemberMask::EMPTY,
             poked: false,
             granted: 0,
             came: 0,
@@ -58,7 +60,7 @@ impl Inbox {
         }))
     }
 
-    /// Takes an event. `WantActive`, `WantRoom`, `WantMarks` and `Faulted` from any context, all others from tasks.
+    /// Takes an event. `WantActive`, `WantRoom`, `WantMarks`, `Faulted` and `GapUnread` from any context, all others from tasks.
     pub(crate) fn put(&self, event: Event) {
         match event {
             Event::WantActive => self.queue.lock().want_active = true,
@@ -67,6 +69,10 @@ impl Inbox {
             Event::Faulted { members } => {
                 let mut queue = self.queue.lock();
                 queue.faulted = queue.faulted | members;
+            }
+            Event::GapUnread { members } => {
+                let mut queue = self.queue.lock();
+                queue.gap_unread = queue.gap_unread | members;
             }
             Event::Tick => self.queue.lock().poked = true,
             other => {
@@ -119,6 +125,7 @@ impl Inbox {
             || queue.poked
             || queue.granted != 0
             || !queue.faulted.is_empty()
+            || !queue.gap_unread.is_empty()
     }
 
     /// The next event.
@@ -131,6 +138,10 @@ impl Inbox {
         if !queue.faulted.is_empty() {
             let members = core::mem::replace(&mut queue.faulted, MemberMask::EMPTY);
             return Some(Event::Faulted { members });
+        }
+        if !queue.gap_unread.is_empty() {
+            let members = core::mem::replace(&mut queue.gap_unread, MemberMask::EMPTY);
+            return Some(Event::GapUnread { members });
         }
         if queue.want_active {
             queue.want_active = false;

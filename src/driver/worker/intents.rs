@@ -316,12 +316,11 @@ impl Worker {
                 queue::fail(rq);
             } else {
                 // Another fault than those settled: the engine says more of it later.
+                let why = queue::why_it_waits(&rq, retry);
                 if let Some(rq) = volume.faulted().put(rq, || true) {
                     queue::fail(rq);
                 }
-                volume.post(Event::Faulted {
-                    members: failed & !retry,
-                });
+                volume.post(why);
             }
         }
     }

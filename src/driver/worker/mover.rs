@@ -13,8 +13,7 @@ use restripe_core::stripe::{self, plan_rebuild_into, plan_row_into, Buf, Payload
 use super::chore::Chore;
 use super::commit::failed_members;
 use super::intents::{bytes, stash_data};
-use super::scrub::Mended;
-use crate::queue::{send_reads, Cutter, KernelParity};
+use crate::queue::{send_reads, Cutter, KernelParity, Mended};
 use crate::sys::block::bio;
 use crate::sys::block::{Flags, Status};
 use crate::sys::mem::MAX_BUFFER;

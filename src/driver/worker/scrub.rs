@@ -5,30 +5,15 @@ use restripe_core::engine::{Event, ScrubKind, Which};
 use restripe_core::geometry::{div, rem, Logical, MemberMask, Offset, Range, Sectors, SECTOR_SIZE};
 use restripe_core::layout::Layout;
 use restripe_core::mend::{verdict, Verdict, MAX_READ_ERRORS};
-use restripe_core::ondisk::UNIT;
 use restripe_core::placement::Set;
 use restripe_core::stripe::{
-    self, difference_lanes, mirror_plan_into, parity_plan_into, recover_into, recover_span, Plan,
+    difference_lanes, mirror_plan_into, parity_plan_into, recover_into, recover_span, Plan,
     Recover, ScrubMode, BAND,
 };
 
 use super::chore::Chore;
-use super::commit::failed_members;
-use crate::queue::{send_reads, send_writes, BufferData, Cutter, KernelParity, Source};
-use crate::sys::block::bio;
-use crate::sys::block::Flags;
+use crate::queue::{carry_out, mend_rows, Mended};
 use crate::volume::{Members, Volume};
-
-/// What came of members that could not be read somewhere.
-#[derive(PartialEq, Eq)]
-pub(super) enum Mended {
-    /// They can be.
-    Done,
-    /// These don't work.
-    Failed(MemberMask),
-    /// Nothing else tells what they hold.
-    Lost,
-}
 
 impl Chore {
     /// Goes over `range` of a set; members that failed.
@@ -171,8 +156,7 @@ impl Chore {
         MemberMask::EMPTY
     }
 
-    /// Has written anew what could not be read of the rows of `range`, a unit at a time, and
-    /// nothing else: legs of a mirror may differ where they are not synced.
+    /// Has written anew what could not be read of the rows of `range`.
     pub(super) fn mend(
         &mut self,
         volume: &Volume,
@@ -187,33 +171,14 @@ impl Chore {
             Verdict::Fault => return Mended::Failed(failed),
             Verdict::Lost => return Mended::Lost,
         }
-        let members = (alive & !failed, failed);
-        let (mut at, end) = recover_span(set, range, true);
-        while at < end {
-            let most = end.min(at + UNIT.0);
-            let set = Chore::set(&self.map, which);
-            let (len, found) = recover_into(set, members, at, most, &mut self.plan);
-            if found == Recover::Lost {
-                return Mended::Lost;
-            }
-            self.plan.only_probe();
-            if found == Recover::Planned && !self.run().is_empty() {
-                let set = Chore::set(&self.map, which);
-                recover_into(set, members, at, most, &mut self.plan);
-                let mut failed = self.run();
-                let unread = failed & !members.1;
-                if !unread.is_empty() {
-                    failed = self.recover_without(volume, which, (at, len), members, unread);
-                }
-                match failed {
-                    failed if failed.is_empty() => {}
-                    failed if (failed & !members.1).is_empty() => return Mended::Failed(failed),
-                    _ => return Mended::Lost,
-                }
-            }
-            at += len.0;
-        }
-        Mended::Done
+        let span = recover_span(set, range, true);
+        let (devices, plan) = (&self.devices, &mut *self.plan);
+        let Some(scratch) = &mut self.memory.scratch else {
+            unreachable!("jobs of a set with copies or parity have scratch");
+        };
+        mend_rows(volume, set, (alive, failed), span, plan, |plan| {
+            carry_out(plan, scratch, |id| Chore::device(devices, id))
+        })
     }
 
     /// Carries out the plan.
@@ -222,22 +187,7 @@ impl Chore {
         let Some(scratch) = &mut self.memory.scratch else {
             unreachable!("jobs of a set with copies or parity have scratch");
         };
-        let outcome = bio::scope(|batch| {
-            let mut cutter = Cutter::new(scratch);
-            send_reads(plan, 0, &mut cutter, |id| Chore::device(devices, id), batch);
-        });
-        if !outcome.is_ok() {
-            return failed_members(&outcome);
-        }
-        let mut nothing = BufferData(&[]);
-        stripe::calculate(plan, scratch.as_mut_slice(), &mut nothing, &KernelParity);
-        let scratch = &*scratch;
-        let outcome = bio::scope(|batch| {
-            let device = |id| Chore::device(devices, id);
-            let none = Source::Buffer(scratch);
-            send_writes(plan, (scratch, 0), none, Flags::NONE, device, batch);
-        });
-        failed_members(&outcome)
+        carry_out(plan, scratch, |id| Chore::device(devices, id))
     }
 
     /// Reports what a check found to differ: these lanes of it are not all zero.

@@ -85,6 +85,8 @@ pub struct Request {
     pub data: Vec<Tag>,
     pub scratch: Vec<Tag>,
     failed: MemberMask,
+    /// What the engine was told of that, if it waits for what becomes of them.
+    told: Event,
     /// Members that its record is written to, and those of them that failed.
     record: MemberMask,
     unrecorded: MemberMask,
@@ -96,6 +98,11 @@ impl Request {
     /// Whether it could not read a member, and goes elsewhere.
     pub fn is_avoiding(&self) -> bool {
         !self.unread.is_empty()
+    }
+
+    /// Whether it writes the target's part of the gap, and has written the source's.
+    fn is_at_gap(&self) -> bool {
+        self.is_both && self.sets.front() == Some(&Which::Target)
     }
 }
 
@@ -131,6 +138,7 @@ impl World {
             data: vec![0; len as usize],
             scratch: Vec::new(),
             failed: MemberMask::EMPTY,
+            told: Event::Tick,
             record: MemberMask::EMPTY,
             unrecorded: MemberMask::EMPTY,
             glance: None,

@@ -16,6 +16,7 @@ use restripe_core::geometry::{MemberId, MemberMask};
 use restripe_core::ondisk::{SUPERBLOCK_SIZE, Superblock, encode};
 use restripe_core::rules::Rules;
 
+use self::faults::spotted;
 use self::first::first_images;
 use crate::blobs::{Blobs, crc};
 use crate::crash::{Trial, known_crc};
@@ -62,6 +63,8 @@ pub struct Runner {
     effort: Effort,
     rules: Rules,
     rng: Rng,
+    /// The member that may have sectors that can't be read.
+    spotted: MemberId,
     /// Migrations begun; each has a uuid of its own.
     migrations: u16,
     pub tally: Tally,
@@ -73,6 +76,7 @@ impl Runner {
     pub fn new(mut scenario: Scenario, effort: Effort, seed: u64, rules: Rules) -> Runner {
         scenario.spares = if effort.faults { SPARES } else { 0 };
         Runner {
+            spotted: spotted(&scenario, seed),
             scenario: Rc::new(scenario),
             blobs: Rc::default(),
             effort,

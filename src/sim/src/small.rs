@@ -219,6 +219,26 @@ pub fn chains() -> Vec<Scenario> {
     all
 }
 
+/// Onto other disks, and what shares places with what it comes from: until the cursor is committed,
+/// which nothing asks for, what was copied is a gap.
+pub fn gaps() -> Vec<Scenario> {
+    let size = 253;
+    let shapes = [
+        (Level::Linear, vec![0], Level::Raid5, vec![1, 2, 3]),
+        (Level::Raid5, vec![0, 1, 2], Level::Raid5, vec![0, 1, 3]),
+        (Level::Raid5, vec![0, 1, 2], Level::Raid6, vec![3, 4, 5, 6]),
+        (Level::Raid6, vec![0, 1, 2, 3], Level::Raid5, vec![4, 5, 6]),
+        (Level::Raid1, vec![0, 1], Level::Raid5, vec![0, 2, 3]),
+    ];
+    let scenario = |(from, old, to, new): (Level, Vec<u8>, Level, Vec<u8>)| {
+        let members = old.iter().chain(&new).max().map_or(1, |most| most + 1);
+        let source = SetSpec::new(from, 8, &old, 0, size, 1);
+        let target = SetSpec::new(to, 8, &new, 0, size, 1);
+        Scenario::new(members, size, source, Some(target), 16)
+    };
+    shapes.into_iter().map(scenario).collect()
+}
+
 /// A full disk, adopted with a witness, that may become something else: the volume lies at its start,
 /// before the reserve to be, and where head and superblock are to be.
 pub fn witnessed() -> Vec<Scenario> {

@@ -41,6 +41,8 @@ pub struct Tally {
     pub rebuilt: u64,
     /// Writes that had something mended which could not be read.
     pub mended: u64,
+    /// Writes that had a gap given back, for they could not read there.
+    pub given_back: u64,
     /// Pieces of the mover or of a rebuild that had.
     pub mended_by_jobs: u64,
     /// States of migrations from a level to a level.
@@ -76,6 +78,7 @@ impl Tally {
         self.rebuilding += other.rebuilding;
         self.rebuilt += other.rebuilt;
         self.mended += other.mended;
+        self.given_back += other.given_back;
         self.mended_by_jobs += other.mended_by_jobs;
         let others = other.pairs.iter().flatten();
         for (mine, theirs) in self.pairs.iter_mut().flatten().zip(others) {

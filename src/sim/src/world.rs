@@ -28,7 +28,7 @@ use crate::jobs::JobTask;
 use crate::journal::Replay;
 use crate::marks::{INTERVAL, SHIFT, VolumeMarks, no_marks};
 use crate::oracle::Oracle;
-use crate::requests::{Kind, Request};
+use crate::requests::Request;
 use crate::scenario::Scenario;
 
 /// Owners of the range lock from here on are requests, below it jobs.
@@ -97,6 +97,8 @@ pub struct World {
     pub flaky: bool,
     /// Writes that had something mended.
     pub mended: u64,
+    /// Writes that had a gap given back, for they could not read there.
+    pub given_back: u64,
     /// Pieces of the mover or of a rebuild that had.
     pub mended_by_jobs: u64,
     /// Rebuilds that came to their end in this life.
@@ -218,6 +220,7 @@ impl World {
             rebuilt: 0,
             wiped: MemberMask::EMPTY,
             mended: 0,
+            given_back: 0,
             mended_by_jobs: 0,
             migrating: false,
             turned: start.turned,
@@ -301,12 +304,6 @@ impl World {
 
     pub fn requests_len(&self) -> usize {
         self.requests.len()
-    }
-
-    /// Whether a write is under way.
-    pub fn has_writes(&self) -> bool {
-        let is_write = |r: &Request| matches!(r.kind, Kind::Write { .. });
-        self.requests.values().any(is_write)
     }
 
     /// Whether somebody has met a member that can't be read, and goes elsewhere for it: until it is
@@ -401,6 +398,15 @@ impl World {
     /// Whether the volume can do without that member now, and nothing else is amiss.
     pub fn bears(&self, member: u8) -> bool {
         let map = &self.view.map;
+        let known = |m: &MemberId| !map.kept().has(*m);
+        let settled = (self.dead() | self.given_up).iter().all(|m| known(&m));
+        let in_use = map.alive.has(MemberId(member)) || map.rebuilding.has(MemberId(member));
+        settled && in_use && !self.flaky && !self.migrating && self.keeps_without(member)
+    }
+
+    /// Whether all of the volume can be told of without that member.
+    pub fn keeps_without(&self, member: u8) -> bool {
+        let map = &self.view.map;
         let mut alive = map.alive & !self.failing;
         alive.remove(MemberId(member));
         let cursor = self.view.cursor.get();
@@ -420,15 +426,7 @@ impl World {
             true => bears(target, cursor.settled(volume)),
             false => untouched,
         };
-        let known = |m: &MemberId| !map.kept().has(*m);
-        let settled = (self.dead() | self.given_up).iter().all(|m| known(&m));
-        let in_use = map.alive.has(MemberId(member)) || map.rebuilding.has(MemberId(member));
-        settled
-            && in_use
-            && !self.flaky
-            && !self.migrating
-            && bears(&map.source, at_source)
-            && map.target.as_ref().is_none_or(at_target)
+        bears(&map.source, at_source) && map.target.as_ref().is_none_or(at_target)
     }
 
     /// Disks that don't answer.

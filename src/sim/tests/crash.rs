@@ -249,8 +249,8 @@ fn try_spots(what: &str, scenarios: &[Scenario], effort: Effort, seeds: u64) -> 
         }
     }
     println!(
-        "{what}: {} writes and {} pieces mended, {} crash states, {} rebuilds",
-        tally.mended, tally.mended_by_jobs, tally.states, tally.rebuilt
+        "{what}: {} writes and {} pieces mended, {} gaps given back, {} crash states, {} rebuilds",
+        tally.mended, tally.mended_by_jobs, tally.given_back, tally.states, tally.rebuilt
     );
     tally
 }
@@ -310,6 +310,18 @@ fn marks_bound_a_resync() {
     );
     assert!(tally.swept > 100, "marks are cleared");
     assert!(tally.spared > 10, "little is resynced");
+}
+
+/// By writes of a volume that migrates: of the source, of the gap and of what is moved.
+#[test]
+fn writes_of_a_migration_mend_what_they_can_not_read() {
+    let mut all = small::windows();
+    all.retain(|s| s.source.level.has_parity());
+    all.extend(small::gaps());
+    let tally = try_spots("migration", &all, SPOTS, 16);
+    let (mended, given_back) = (tally.mended, tally.given_back);
+    assert!(mended > 20, "only {mended} writes had something mended");
+    assert!(given_back > 20, "only {given_back} gaps were given back");
 }
 
 /// By the mover too, which reads all of it.

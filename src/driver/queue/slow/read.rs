@@ -44,7 +44,7 @@ pub(in crate::queue) fn read(volume: &Volume, mut rq: OwnedRequest<Queue>) {
             // By now more of the parity may be known to be true.
             Err(Failure::Lost) if !is_current => rq = back,
             Err(Failure::Unlocked) => (rq, is_rebuilt) = (back, true),
-            Err(Failure::Lost | Failure::Wait { .. }) => {
+            Err(Failure::Lost | Failure::Gap(_) | Failure::Wait { .. }) => {
                 return finish(back, Status::IOERR)
             }
         }

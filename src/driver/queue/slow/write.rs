@@ -4,13 +4,14 @@
 
 use restripe_core::admit::Route;
 use restripe_core::geometry::{MemberMask, Range, Sectors};
-use restripe_core::placement::Set;
+use restripe_core::mend::{gap_verdict, verdict, GapVerdict, Verdict};
 use restripe_core::stripe::{self, parity_pieces, plan_parity_into};
 
 use super::super::journal::{self, Record, JOURNALED_PART};
+use super::super::mend::{mend, Mended};
 use super::super::transfer::{send_reads, send_writes, BufferData, Cutter, KernelParity, Source};
 use super::super::write::enter_slow;
-use super::super::{failed_members, fault, finish, range_of, wait_for_map, Queue};
+use super::super::{failed_members, fault, finish, give_gap_back, range_of, wait_for_map, Queue};
 use super::{Failure, Kit, BOUNCE};
 use crate::sys::block::bio::{self, Outcome};
 use crate::sys::block::mq::{OwnedRequest, Request};
@@ -34,6 +35,7 @@ pub(in crate::queue) fn write(volume: &Volume, rq: OwnedRequest<Queue>) {
     match result {
         Ok(()) => finish(rq, Status::OK),
         Err(Failure::Members(members)) => fault(rq, members),
+        Err(Failure::Gap(members)) => give_gap_back(volume, rq, members),
         Err(Failure::Lost | Failure::Stale | Failure::Unlocked | Failure::Wait { .. }) => {
             finish(rq, Status::IOERR)
         }
@@ -69,20 +71,26 @@ fn write_all(
             Route::Both if view.map.gap_waits => return Err(Failure::Wait { for_room: false }),
             Route::Both => {
                 // In this order: a read sees the target, and what it saw is at the source too.
-                let journal = view
-                    .map
-                    .journal
-                    .is_some()
-                    .then_some((volume, Route::Source));
-                write_set(view, &view.map.source, part, kit, flags, journal)?;
-                // What is in the gap is not the truth at the target yet.
-                write_set(view, view.set(Route::Target), part, kit, flags, None)?;
+                for route in [Route::Source, Route::Target] {
+                    let to = To {
+                        volume,
+                        view,
+                        route,
+                        in_gap: true,
+                    };
+                    to.write_set(part, kit, flags)?;
+                }
             }
             // The mover holds the range of a window, so no write gets there.
             Route::Window => return Err(Failure::Lost),
-            one => {
-                let journal = view.map.journal.is_some().then_some((volume, one));
-                write_set(view, view.set(one), part, kit, flags, journal)?;
+            route => {
+                let to = To {
+                    volume,
+                    view,
+                    route,
+                    in_gap: false,
+                };
+                to.write_set(part, kit, flags)?;
             }
         }
         *done = *done + len;
@@ -101,43 +109,6 @@ fn fill(rq: &Request<Queue>, part: Range, kit: &mut Kit) {
     }
 }
 
-fn write_set(
-    view: &View,
-    set: &Set,
-    part: Range,
-    kit: &mut Kit,
-    flags: Flags,
-    journal: Option<(&Volume, Route)>,
-) -> Result<(), Failure> {
-    if set.layout.level.has_parity() {
-        return write_parity(view, set, part, kit, flags, journal);
-    }
-    let mut lost = false;
-    let outcome = bio::scope(|batch| {
-        let data = Source::Buffer(&kit.bounce);
-        let mut x = part.start;
-        while x < part.end {
-            let (places, run) = stripe::copies(set, view.alive(x), x, part.end - x);
-            lost |= places.is_empty();
-            for place in &places {
-                let tag = place.member.0;
-                match view.member(place.member) {
-                    Some(member) => {
-                        let from = (x - part.start, place.run);
-                        data.send(batch, from, (member, place.at.0), flags, tag);
-                    }
-                    None => batch.fail(tag, Status::OFFLINE),
-                }
-            }
-            x += run;
-        }
-    });
-    if lost {
-        return Err(Failure::Lost);
-    }
-    check(&outcome)
-}
-
 fn check(outcome: &Outcome) -> Result<(), Failure> {
     if outcome.is_ok() {
         Ok(())
@@ -146,43 +117,121 @@ fn check(outcome: &Outcome) -> Result<(), Failure> {
     }
 }
 
-fn write_parity(
-    view: &View,
-    set: &Set,
-    part: Range,
-    kit: &mut Kit,
-    flags: Flags,
-    journal: Option<(&Volume, Route)>,
-) -> Result<(), Failure> {
-    let alive = view.alive(part.start);
-    let Kit {
-        plan,
-        scratch,
-        bounce,
-        header,
-    } = kit;
-    for piece in parity_pieces(set, alive, part) {
-        plan_parity_into(set, alive, &piece, plan).ok_or(Failure::Lost)?;
-        if !plan.reads.is_empty() {
-            let outcome = bio::scope(|batch| {
-                let mut cutter = Cutter::new(scratch);
-                send_reads(plan, 0, &mut cutter, |id| view.member(id), batch);
-            });
-            let failed = failed_members(&outcome);
-            if !outcome.is_ok() && !set.survives(alive & !failed) {
-                // Nothing of the piece was written: its row is as it was.
-                return Err(Failure::Lost);
-            }
-            check(&outcome)?;
+/// Where a part is written to.
+struct To<'a> {
+    volume: &'a Volume,
+    view: &'a View,
+    /// Its set.
+    route: Route,
+    /// It is one of the two of a gap.
+    in_gap: bool,
+}
+
+impl To<'_> {
+    fn write_set(&self, part: Range, kit: &mut Kit, flags: Flags) -> Result<(), Failure> {
+        let (view, set) = (self.view, self.view.set(self.route));
+        if set.layout.level.has_parity() {
+            return self.write_parity(part, kit, flags);
         }
+        let mut lost = false;
+        let outcome = bio::scope(|batch| {
+            let data = Source::Buffer(&kit.bounce);
+            let mut x = part.start;
+            while x < part.end {
+                let (places, run) = stripe::copies(set, view.alive(x), x, part.end - x);
+                lost |= places.is_empty();
+                for place in &places {
+                    let tag = place.member.0;
+                    match view.member(place.member) {
+                        Some(member) => {
+                            let from = (x - part.start, place.run);
+                            data.send(batch, from, (member, place.at.0), flags, tag);
+                        }
+                        None => batch.fail(tag, Status::OFFLINE),
+                    }
+                }
+                x += run;
+            }
+        });
+        if lost {
+            return Err(Failure::Lost);
+        }
+        check(&outcome)
+    }
+
+    fn write_parity(&self, part: Range, kit: &mut Kit, flags: Flags) -> Result<(), Failure> {
+        let (view, set) = (self.view, self.view.set(self.route));
+        let alive = view.alive(part.start);
+        for piece in parity_pieces(set, alive, part) {
+            loop {
+                plan_parity_into(set, alive, &piece, &mut kit.plan).ok_or(Failure::Lost)?;
+                let Kit { plan, scratch, .. } = &mut *kit;
+                let outcome = bio::scope(|batch| {
+                    let mut cutter = Cutter::new(scratch);
+                    send_reads(plan, 0, &mut cutter, |id| view.member(id), batch);
+                });
+                if outcome.is_ok() {
+                    break;
+                }
+                self.unread(part, failed_members(&outcome), kit)?;
+            }
+            self.write_piece(kit, flags)?;
+        }
+        Ok(())
+    }
+
+    /// What is to be done where those members can't be read: once more, when they can be.
+    fn unread(&self, part: Range, failed: MemberMask, kit: &mut Kit) -> Result<(), Failure> {
+        let (volume, view, route) = (self.volume, self.view, self.route);
+        if failed.is_empty() {
+            return Err(Failure::Members(failed));
+        }
+        let errors = volume.count_read_errors(failed);
+        if self.in_gap && route == Route::Target {
+            return Err(match gap_verdict(errors) {
+                GapVerdict::GiveBack => Failure::Gap(failed),
+                GapVerdict::Fault => Failure::Members(failed),
+            });
+        }
+        let mended = match verdict(
+            view.set(route),
+            part,
+            (view.alive(part.start), failed),
+            errors,
+        ) {
+            Verdict::Mend => mend(volume, view, route, part, failed, kit),
+            Verdict::Fault => Mended::Failed(failed),
+            Verdict::Lost => Mended::Lost,
+        };
+        match mended {
+            Mended::Done => Ok(()),
+            Mended::Failed(members) => Err(Failure::Members(members)),
+            // Other pieces of it may be at the source already, in places that the target shares.
+            Mended::Lost if self.in_gap => Err(Failure::Gap(failed)),
+            // Nothing of the piece was written: its row is as it was.
+            Mended::Lost => Err(Failure::Lost),
+        }
+    }
+
+    /// What had to be read for the kit's plan is there: makes the new contents, and writes them.
+    fn write_piece(&self, kit: &mut Kit, flags: Flags) -> Result<(), Failure> {
+        let view = self.view;
+        let Kit {
+            plan,
+            scratch,
+            bounce,
+            header,
+        } = kit;
         let mut data = BufferData(bounce.as_slice());
         stripe::calculate(plan, scratch.as_mut_slice(), &mut data, &KernelParity);
         let mut unrecorded = MemberMask::EMPTY;
-        if let Some((volume, route)) = journal {
+        let is_target = self.route == Route::Target;
+        // What is in the gap is not the truth at the target yet.
+        if view.map.journal.is_some() && !(self.in_gap && is_target) {
             let mut new = Record::new(header);
             new.add(plan, scratch, 0);
             let record = new
-                .seal(volume, &view.map, route == Route::Target)
+                .seal(self.volume, &view.map, is_target)
                 .ok_or(Failure::Wait { for_room: true })?;
             let outcome = bio::scope(|batch| {
                 journal::send(&record, (header, scratch), view, batch, |each| {
@@ -203,6 +252,6 @@ fn write_parity(
             // The record counts all the same, so what it says had to come to be first.
             return Err(Failure::Members(unrecorded));
         }
+        Ok(())
     }
-    Ok(())
 }

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use restripe_core::engine::{Event, Which};
+use restripe_core::engine::Event;
 use restripe_core::geometry::MemberMask;
 
 use super::{Kind, Phase};
@@ -18,13 +18,16 @@ impl World {
             return self.finish(id, true);
         }
         if !failed.is_empty() && request.phase == Phase::Reading {
+            if self.gives_gap_back(id) {
+                self.given_back += 1;
+                return self.wait_for_settle(id, failed, Event::GapUnread { members: failed });
+            }
             if self.may_mend(id, failed) {
                 return self.begin_mend(id, failed);
             }
             let view = self.requests[&id].view.clone();
             let is_write = matches!(self.requests[&id].kind, Kind::Write { .. });
-            let request = &self.requests[&id];
-            let half_done = request.is_both && request.sets.front() == Some(&Which::Target);
+            let half_done = self.requests[&id].is_at_gap();
             if is_write && !half_done && view.is_some_and(|view| !Rc::ptr_eq(&view, &self.view)) {
                 // By now more of the parity may be known to be true.
                 self.leave(id);
@@ -49,12 +52,7 @@ impl World {
             // The record counts, so what it says must come to be; who failed is told of then.
             request.unrecorded = failed;
         } else if !failed.is_empty() {
-            request.failed = failed;
-            request.phase = Phase::Settling;
-            request.plan = None;
-            // Told before it leaves the map: no drain may end without its being known.
-            self.tell(Event::Faulted { members: failed });
-            return self.leave(id);
+            return self.wait_for_settle(id, failed, Event::Faulted { members: failed });
         }
         match (request.kind, request.phase) {
             (Kind::Flush, _) => self.finish(id, true),
@@ -76,8 +74,7 @@ impl World {
                 calculate(&plan, &mut request.scratch, &mut request.data, base);
                 request.plan = Some(plan);
                 let journal = request.view.as_ref().and_then(|v| v.map.journal);
-                let in_gap = request.is_both && request.sets[0] == Which::Target;
-                let journaled = journal.is_some() && !in_gap;
+                let journaled = journal.is_some() && !request.is_at_gap();
                 if journaled {
                     self.journal_plan(id);
                 } else {
@@ -138,8 +135,8 @@ impl World {
                 self.enter(id);
             } else if !retry.is_empty() && !gone {
                 // Another fault than those settled: the engine says more of it later.
-                let members = request.failed;
-                self.tell(Event::Faulted { members });
+                let told = request.told;
+                self.tell(told);
             } else {
                 self.finish(id, false);
             }

@@ -2,7 +2,7 @@
 //! What a write for its parity can't read is made of the rest and written anew first.
 
 use restripe_core::geometry::{MemberMask, Range};
-use restripe_core::mend;
+use restripe_core::mend::{self, GapVerdict, gap_verdict};
 use restripe_core::stripe::{Plan, Recover, recover_into, recover_span};
 
 use super::{Kind, Phase};
@@ -10,6 +10,13 @@ use crate::io::{Group, Owner};
 use crate::world::World;
 
 impl World {
+    /// Whether a write of the gap that could not read for the target's parity has the gap given back.
+    pub(super) fn gives_gap_back(&self, id: u64) -> bool {
+        let request = &self.requests[&id];
+        let errors = request.unread.count().into();
+        request.is_at_gap() && gap_verdict(errors) == GapVerdict::GiveBack
+    }
+
     /// Whether a write that could not read for its parity has that written anew.
     pub(super) fn may_mend(&self, id: u64, failed: MemberMask) -> bool {
         let request = &self.requests[&id];
@@ -26,9 +33,8 @@ impl World {
         let request = self.request(id);
         let view = request.view.clone().expect("a running request is in a map");
         let set = Self::set_of(&view, request.sets[0]);
-        let whole = view.map.target.is_some();
         let run = Range::new(request.x, request.run_end);
-        request.mend = recover_span(set, run, whole);
+        request.mend = recover_span(set, run, false);
         request.unread = failed;
         self.mended += 1;
         self.next_mend(id);

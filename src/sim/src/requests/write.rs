@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use restripe_core::admit::Route;
 use restripe_core::engine::{Event, Which};
-use restripe_core::geometry::Range;
+use restripe_core::geometry::{MemberMask, Range};
 use restripe_core::stripe::{copies, parity_pieces, plan_parity};
 
 use super::{Kind, Phase};
@@ -108,6 +108,18 @@ impl World {
         group.plan_reads(&plan, request.base);
         request.plan = Some(Box::new(plan));
         self.begin(group);
+    }
+
+    /// It failed at those members, and waits for what the engine makes of it.
+    pub(super) fn wait_for_settle(&mut self, id: u64, failed: MemberMask, why: Event) {
+        let request = self.request(id);
+        request.failed = failed;
+        request.phase = Phase::Settling;
+        request.told = why;
+        request.plan = None;
+        // Told before it leaves the map: no drain may end without its being known.
+        self.tell(why);
+        self.leave(id);
     }
 
     /// What the request's plan writes goes to the journal first, or the request waits for room.

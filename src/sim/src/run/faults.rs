@@ -2,12 +2,14 @@
 //! Members that fail, or can't be read in places, and what users do about it.
 
 use restripe_core::engine::SyncAction;
-use restripe_core::geometry::{Logical, MemberId, Offset, SlotId};
+use restripe_core::geometry::{Logical, MemberId, Offset, Sectors, SlotId};
 use restripe_core::ondisk::MemberState;
+use restripe_core::placement::Set;
 use restripe_core::shape::Change;
 
 use super::Runner;
 use super::life::Life;
+use crate::scenario::Scenario;
 use crate::world::World;
 
 impl Runner {
@@ -16,12 +18,28 @@ impl Runner {
         for disk in &mut world.disks {
             disk.heal();
         }
-        let source = world.view.map.source;
-        let layout = source.layout;
-        let offset = Offset(self.rng.u64(..layout.slot_len.0));
-        let place = source.place(SlotId(layout.slots - 1), offset);
-        if may_have_spots(world) {
-            world.disks[usize::from(place.member.0)].spoil(place.at.0);
+        if !may_have_spots(world, self.spotted) {
+            return;
+        }
+        let (map, gap) = (&world.view.map, world.view.cursor.get().gap());
+        let sets = [Some(map.source), map.target];
+        let holds = |set: &Set| set.members().has(self.spotted);
+        let sets: Vec<Set> = sets.into_iter().flatten().filter(holds).collect();
+        let Some(set) = self.rng.choice(&sets) else {
+            return;
+        };
+        let layout = &set.layout;
+        let (mut offset, mut len) = (Offset(self.rng.u64(..layout.slot_len.0)), 1);
+        if layout.level.is_striped() && !gap.is_empty() && self.rng.u8(..4) > 0 {
+            // Where writes of the gap may have to read.
+            offset = layout.row_offset(gap.start);
+            len = layout.used_below(gap.end).0 - offset.0;
+        }
+        for offset in (0..len).map(|sector| offset + Sectors(sector)) {
+            let places = (0..layout.slots).map(|slot| set.place(SlotId(slot), offset));
+            for place in places.filter(|place| place.member == self.spotted) {
+                world.disks[usize::from(place.member.0)].spoil(place.at.0);
+            }
         }
     }
 
@@ -85,26 +103,31 @@ impl Runner {
     }
 }
 
-/// Whether some of what lies on the last slot may be unreadable: the source can do without that
-/// member, whoever died meanwhile, and whoever reads it knows what to do. A write that finds in the
-/// midst of a migration that it can't read what it needs does not.
-pub(super) fn may_have_spots(world: &World) -> bool {
+/// The member that can't be read everywhere: that of the last slot of the first set or, of every
+/// other seed, of the last one. It is always the same, for a read under way may have met a spot before.
+pub(super) fn spotted(scenario: &Scenario, seed: u64) -> MemberId {
+    let last = scenario.target.as_ref().filter(|_| seed % 2 == 1);
+    let set = last.map_or_else(|| scenario.first_set(), |target| target.set());
+    set.member(SlotId(set.layout.slots - 1), Offset::ZERO)
+}
+
+/// Whether some of what lies on that member may be unreadable: the volume can do without it,
+/// whoever died meanwhile, and whoever reads it knows what to do.
+pub(super) fn may_have_spots(world: &World, member: MemberId) -> bool {
     let (map, action) = (&world.view.map, world.engine.sync_action());
     let (source, layout) = (&map.source, map.source.layout);
-    // Always the same member: a read under way may have met an earlier spot.
-    let last = source.member(SlotId(layout.slots - 1), Offset::ZERO);
     let mut others = map.alive & world.answering() & !world.failing;
-    others.remove(last);
+    others.remove(member);
     let known = source.resync >= Logical(map.size.0).round_up(layout.stripe());
-    let turned = world.engine.migrate_state() == "aborting";
-    let moving = world.engine.migrate_state() != "none";
+    let state = world.engine.migrate_state();
+    let at_rest = known && layout.level.is_redundant() && source.survives(others);
     matches!(
         action,
         SyncAction::Idle | SyncAction::Migrate | SyncAction::Recover
-    ) && layout.level.is_redundant()
-        && known
-        && !turned
-        && !(moving && world.has_writes())
-        && map.alive.has(last)
-        && source.survives(others)
+    ) && state != "aborting"
+        && map.alive.has(member)
+        && match state {
+            "none" => at_rest,
+            _ => world.keeps_without(member.0) && source.survives(others),
+        }
 }

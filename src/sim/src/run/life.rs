@@ -77,6 +77,7 @@ impl Runner {
         self.tally.steps += life.steps;
         self.tally.rebuilt += world.rebuilt;
         self.tally.mended += world.mended;
+        self.tally.given_back += world.given_back;
         self.tally.swept += world.swept;
         self.tally.spared += u64::from(world.is_spared());
         self.tally.mended_by_jobs += world.mended_by_jobs;
@@ -149,11 +150,15 @@ impl Runner {
         if total == 0 {
             return world.ready && self.maybe_migrate(world, life);
         }
-        let calm = if self.effort.faults { 20 } else { 60 };
+        let calm = if self.effort.faults || self.effort.spots {
+            20
+        } else {
+            60
+        };
         if self.rng.u32(..calm) == 0 {
             self.disturb(world, life);
         }
-        if self.effort.spots && !may_have_spots(world) {
+        if self.effort.spots && !may_have_spots(world, self.spotted) {
             world.disks.iter_mut().for_each(Disk::heal);
         }
         let choice = self.rng.u32(..total);

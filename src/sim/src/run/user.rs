@@ -110,12 +110,9 @@ impl Runner {
         let most = if self.rng.u8(..4) == 0 { 64 } else { 10 };
         let len = self.rng.u64(1..=most).min(end - start);
         let range = Range::new(Logical(start), Logical(start) + Sectors(len));
-        // A migration with spots is to be read through: what writes meet there is another matter.
-        let moving = world.engine.migrate_state() != "none";
-        let only_reads = self.effort.spots && moving;
         let kind = match self.rng.u8(..12) {
             3 | 4 => return world.submit(Kind::Flush, Range::default()),
-            n if n <= 2 || only_reads => Kind::Read,
+            0..=2 => Kind::Read,
             5 => Kind::Discard {
                 version: discarded(world.next_version()),
             },
