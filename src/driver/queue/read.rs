@@ -6,7 +6,7 @@ use restripe_core::geometry::{Logical, Range, Sectors};
 use restripe_core::placement::Place;
 use restripe_core::stripe::{self, Read};
 
-use super::{failed_members, range_of, Queue, Stage};
+use super::{failed_members, finish, range_of, Queue, Stage};
 use crate::sys::block::bio::Outcome;
 use crate::sys::block::mq::OwnedRequest;
 use crate::sys::block::Status;
@@ -15,6 +15,10 @@ use crate::volume::{View, Volume};
 pub(super) fn admit(volume: &Volume, mut rq: OwnedRequest<Queue>) {
     let view = volume.enter(rq.hw_queue());
     let range = range_of(&rq);
+    if !view.map.holds(range) {
+        drop(view);
+        return finish(rq, Status::IOERR);
+    }
     // Most requests have one run.
     let (first, run) = next(&view, range.start, range.len());
     let Some(first) = first.filter(|_| run == range.len() || is_direct(&view, range)) else {

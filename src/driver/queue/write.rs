@@ -26,9 +26,10 @@ fn enter(
     let range = range_of(&rq);
     loop {
         let view = volume.enter(rq.hw_queue());
-        if !view.writable {
+        let beyond = !view.map.holds(range);
+        if !view.writable || beyond {
             unlock(volume, &mut rq);
-            if view.map.read_only {
+            if view.map.read_only || beyond {
                 drop(view);
                 finish(rq, Status::IOERR);
                 return None;

@@ -61,6 +61,11 @@ fn enter(
     let range = range_of(&rq);
     loop {
         let view = volume.enter(rq.hw_queue());
+        if !view.map.holds(range) {
+            drop(view);
+            finish(rq, Status::IOERR);
+            return None;
+        }
         let io = rq.data_mut();
         io.stage = Stage::SlowRead;
         // Once it holds the range it keeps it, as long as that means the same.
