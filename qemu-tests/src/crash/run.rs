@@ -32,7 +32,7 @@ const TELL: usize = 5;
 /// Where the last log of each case is kept.
 const KEPT: &str = "target/crash";
 
-/// Runs the cases whose names hold `filter`; true if none lost what it must keep.
+/// Runs the case of this name, or all whose names hold it; true if none lost what it must keep.
 pub fn run(filter: &str) -> Result<bool> {
     let runs = Runs::new()?;
     let bench = Bench::set_up(Flavour::Lean)?.pinned(&runs.dir)?;
@@ -45,10 +45,10 @@ pub fn run(filter: &str) -> Result<bool> {
 }
 
 fn all(bench: &Bench, dir: &Path, filter: &str) -> Result<bool> {
-    let chosen: Vec<_> = case::ALL
-        .iter()
-        .filter(|case| case.name.contains(filter))
-        .collect();
+    let chosen: Vec<_> = match case::named(filter) {
+        Some(case) => vec![case],
+        None => case::ALL.iter().filter(|case| case.name.contains(filter)).collect(),
+    };
     ensure!(!chosen.is_empty(), "no case's name holds {filter:?}");
     let seed = runner::seed()?;
     println!("{} cases, {}, SEED={seed}", chosen.len(), bench.accel.option());
