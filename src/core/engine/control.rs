@@ -238,10 +238,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             return self.begin(Step::Plain);
         }
         if self.jobs[0].state == JobState::Retiring && self.blocked.is_none() {
-            if !self.target_is_lost() {
-                return self.begin(Step::Retire);
-            }
-            self.leave_at_source(0);
+            return self.begin(Step::Retire);
         }
         let idle = self.jobs_idle();
         let at_rest = idle && self.scrub.is_none();
@@ -954,15 +951,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// good, and what is being rewritten. The gap is at the source too, which takes it over.
     pub(super) fn target_bears(&self, target: &Set, alive: MemberMask) -> bool {
         let rewritten = self.cursor.window.is_none() || target.survives(alive);
-        let end = self.end();
-        // When that superblock is durable the target is all there is.
-        let takes_all =
-            self.control.is_finishing() && matches!(self.control.state, State::Commit { .. });
-        let held = match takes_all {
-            true => Range::new(Logical::ZERO, end),
-            false => self.cursor.settled(end),
-        };
-        rewritten && bears(target, alive, held)
+        rewritten && bears(target, alive, self.cursor.settled(self.end()))
     }
 
     /// Writes of the gap could not read at the target: the source takes over, they begin anew there,
