@@ -58,6 +58,7 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
     vm.must_set(VOLUME, "migrate", "level=raid0 scan=1 dry_run=1")?;
     vm.stop_volume(VOLUME)?;
     vm.ok("dmsetup remove --retry a")?;
+    trimmed(&vm)?;
     vm.unload()?;
     vm.leak_check()?;
     vm.shutdown()
@@ -105,6 +106,8 @@ fn dry_run(vm: &Vm) -> Result<()> {
                 "level: linear to raid1".into(),
                 format!("capacity_after: {}", 29 * MIB),
                 "failures_survived_after: 2".into(),
+                // The adopted disk has no superblock in front.
+                format!("unused_of_member_0: {MIB}"),
             ],
         ),
     ] {
@@ -126,6 +129,25 @@ fn dry_run(vm: &Vm) -> Result<()> {
     );
     ensure!(vm.attr(VOLUME, "migrate_state")? == "none");
     Ok(())
+}
+
+/// A new volume over disks that are not alike says what it leaves unused.
+fn trimmed(vm: &Vm) -> Result<()> {
+    let (small, rest) = (SIZE - 8 * MIB, 8 * MIB);
+    vm.ok(&format!(
+        "dmsetup create small --table '0 {} linear /dev/vda 0'; dmsetup mknodes",
+        small / 512
+    ))?;
+    vm.must(
+        "create",
+        "level=raid1 members=/dev/mapper/small,/dev/vdb assume_clean=1 force=1 name=restripe0",
+    )?;
+    let log = vm.ok("dmesg")?;
+    let wanted = format!("restripe0: {rest} bytes at the end of /dev/vdb are not used");
+    ensure!(log.contains(&wanted), "the kernel log lacks {wanted:?}");
+    ensure!(!log.contains("of /dev/mapper/small are not used"));
+    vm.stop_volume(VOLUME)?;
+    vm.ok("dmsetup remove --retry small").map(drop)
 }
 
 /// Waits for the end of a scan and gives the last line of the plan.

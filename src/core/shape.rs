@@ -12,6 +12,7 @@ mod plan;
 mod reach;
 mod resize;
 mod target;
+mod trim;
 mod witness;
 
 pub use create::{adopt, create, Wish as CreateWish};
@@ -27,6 +28,7 @@ pub use migration::{
 pub use plan::write_plan;
 pub use reach::{reach, Reach};
 pub use resize::resize;
+pub use trim::trimmed;
 pub use witness::{adopt_full, settle, with_witness, Tail};
 
 use crate::geometry::{MemberId, Sectors, SlotId};

@@ -3,7 +3,7 @@
 
 use core::fmt::{self, Write};
 
-use super::{common_row, needs_stash, volume_of, way_of};
+use super::{common_row, needs_stash, trimmed, volume_of, way_of};
 use crate::footprint::overwrites;
 use crate::geometry::{div_up, Logical, Range, Sectors};
 use crate::ondisk::Superblock;
@@ -41,6 +41,12 @@ pub fn write_plan(superblock: &Superblock, out: &mut impl Write) -> fmt::Result 
         "failures_survived_after: {}",
         failures(target, superblock)
     )?;
+    for member in target.members().iter() {
+        match trimmed(superblock, target, member) {
+            Sectors::ZERO => {}
+            rest => writeln!(out, "unused_of_member_{}: {}", member.0, rest.bytes())?,
+        }
+    }
     writeln!(out, "bytes_to_move: {}", volume.bytes())?;
     let slot = target.layout.used_below(Logical(volume.0)).0;
     let written = Sectors(slot * u64::from(target.layout.slots));

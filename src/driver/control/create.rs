@@ -5,6 +5,8 @@
 use kernel::{prelude::*, sync::Arc};
 use restripe_core::{
     command,
+    geometry::Sectors,
+    ondisk::Superblock,
     shape::{self, CreateWish, NewMember},
     text::Refusal,
 };
@@ -39,6 +41,8 @@ pub(super) fn create(shared: &Arc<Shared>, line: &[u8]) -> Result<(), Refusal> {
         prepare(device, &member.geometry, stamp.uuid, member.uuid)?;
     }
     let present = in_order(&devices)?;
+    let trimmed = trimmed(&superblock)?;
+    let name = reservation.name();
     launch(
         shared,
         reservation,
@@ -46,7 +50,28 @@ pub(super) fn create(shared: &Arc<Shared>, line: &[u8]) -> Result<(), Refusal> {
         present,
         Found::default(),
         false,
-    )
+    )?;
+    for (path, rest) in command.members.iter().zip(&trimmed) {
+        if *rest > Sectors::ZERO {
+            pr_info!(
+                "{}: {} bytes at the end of {} are not used, for the smallest member has no more\n",
+                name.as_str(),
+                rest.bytes(),
+                path
+            );
+        }
+    }
+    Ok(())
+}
+
+/// What the members have more than the smallest of them, in the order of their devices.
+fn trimmed(superblock: &Superblock) -> Result<KVec<Sectors>, Refusal> {
+    let mut all = KVec::new();
+    for (member, _) in superblock.rows() {
+        let rest = shape::trimmed(superblock, &superblock.sets[0], member);
+        all.push(rest, GFP_KERNEL).map_err(no_memory)?;
+    }
+    Ok(all)
 }
 
 /// The devices as members, none of which holds anything that anybody may want.

@@ -90,6 +90,10 @@ fn created_slots_are_the_members_in_order() {
     let set = &sb.sets[0];
     // 64 MiB without 1 MiB in front and 2 MiB of reserve.
     assert_eq!(set.layout.slot_len, mib(61));
+    let rest = [0, 1, 2].map(|id| shape::trimmed(&sb, set, MemberId(id)));
+    let room = [80, 64, 72].map(|size| geometry(mib(size), false).data_len);
+    assert_eq!(rest, room.map(|room| room - mib(61)));
+    assert!(rest[0] > rest[2] && rest[2] > Sectors::ZERO);
     assert_eq!(sb.volume_sectors, mib(122));
     assert_eq!(sb.members[0].uuid, uuid(102));
     for (slot, extent) in set.extents.iter().enumerate() {
@@ -123,6 +127,8 @@ fn a_linear_volume_is_all_of_its_members() {
     let sb = create(&linear, &members).expect("fits");
     let set = &sb.sets[0];
     let lens = members.map(|m| m.geometry.data_len);
+    let rest = [0, 1, 2].map(|id| shape::trimmed(&sb, set, MemberId(id)));
+    assert_eq!(rest, [Sectors::ZERO; 3]);
     assert_eq!(sb.volume_sectors, lens[0] + lens[1] + lens[2]);
     assert_eq!((set.layout.slots, set.disks()), (1, 3));
     let ends = [
