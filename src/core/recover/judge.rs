@@ -383,7 +383,7 @@ fn update(
 ) -> Result<(), Refusal> {
     assembly.unclean = !sb.clean;
     assembly.epoch = sb.epoch;
-    let journaled = sb.journal.in_force;
+    let journaled = sb.journal.in_force && !options.read_only;
     let left = sb.epoch;
     for (index, row) in sb.members.iter_mut().enumerate() {
         let id = MemberId(index as u8);
@@ -397,11 +397,7 @@ fn update(
     }
     let (alive, rebuilding) = (sb.in_sync(), sb.rebuilding());
     for set in sb.sets.iter_mut() {
-        // Copies that a rebuild has made so far are copies like any others; parity short of a
-        // member is believed, whatever there is of that member already.
-        let copies = !set.layout.level.has_parity();
-        let there = if copies { alive | rebuilding } else { alive };
-        resync_after(set, there, assembly.unclean, journaled);
+        resync_after(set, (alive, rebuilding), assembly.unclean, journaled);
     }
     if options.paused {
         if let Some(migration) = &mut sb.migration {
@@ -424,18 +420,26 @@ fn update(
 }
 
 /// Where a set's copies and parity are to be relied on now (DESIGN I6, I8).
-fn resync_after(set: &mut Set, alive: MemberMask, unclean: bool, journaled: bool) {
-    let (layout, missing) = (set.layout, set.missing(alive));
+fn resync_after(
+    set: &mut Set,
+    (alive, rebuilding): (MemberMask, MemberMask),
+    unclean: bool,
+    journaled: bool,
+) {
+    let layout = set.layout;
     let has_parity = layout.level.has_parity();
     let is_torn = unclean && !(journaled && has_parity);
-    if has_parity && 0 < missing && missing < layout.max_missing() {
+    // What a rebuild has made so far are copies, or data, like any others.
+    let kept = alive | rebuilding;
+    let is_short = has_parity && set.missing(alive) > 0;
+    if is_short && set.missing(kept) < layout.max_missing() {
         // Short of a slot parity is believed, because the caller found it true or was forced to;
         // where there is some to spare P is, and Q made anew as soon as there is all of a row.
         set.is_fresh = true;
         if is_torn {
             set.resync = Logical::ZERO;
         }
-    } else if !set.can_compare(alive) {
+    } else if is_short || !set.can_compare(kept) {
         // One leg is all the copies there are, and no parity is left that says otherwise.
         set.resync = Logical(layout.capacity().0);
     } else if is_torn {

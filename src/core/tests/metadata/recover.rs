@@ -355,6 +355,37 @@ fn parity_that_was_written_whole_bears_a_member_before_it_is_synced() {
     }
 }
 
+/// Below the cursor of a rebuild there are both parities of a row short of one member, and they
+/// may not agree where nobody has written.
+#[test]
+fn parity_is_not_believed_where_a_rebuild_has_been() {
+    let mut sb = created(Level::Raid6, 5, false);
+    sb.members[0].state = MemberState::Rebuilding;
+    sb.members[0].recovery = Logical(8192);
+    let mut listed = disks(&sb);
+    listed.remove(1);
+    let (truth, assembly) = assemble(&listed, &DEGRADED).expect("all that was written is true");
+    assert!(!assembly.notes.contains(&Note::Forced));
+    assert!(truth.sets[0].is_fresh);
+    assert_eq!(truth.sets[0].resync, Logical::ZERO);
+}
+
+/// Nothing is replayed then, so rows that were being written are as the cut left them.
+#[test]
+fn a_journal_that_is_not_replayed_makes_nothing_true() {
+    let mut sb = created(Level::Raid5, 3, true);
+    sb.clean = false;
+    sb.journal.in_force = true;
+    let (truth, _) = assemble(&disks(&sb), &PLAIN).expect("all are there");
+    assert_eq!(truth.sets[0].resync.0, truth.sets[0].layout.capacity().0);
+    let read_only = AssembleOptions {
+        read_only: true,
+        ..PLAIN
+    };
+    let (truth, _) = assemble(&disks(&sb), &read_only).expect("all are there");
+    assert_eq!(truth.sets[0].resync, Logical::ZERO);
+}
+
 /// P of a raid6 short of one member is believed when the risk is taken, and Q, which may say
 /// something else, is made anew when it is whole.
 #[test]
