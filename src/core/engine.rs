@@ -622,6 +622,12 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 "members come or go just now; write the line again"
             ));
         }
+        if next.volume_sectors != self.sb.volume_sectors {
+            return Err(crate::refusal!(
+                EBUSY,
+                "the volume's size has changed meanwhile; write the line again"
+            ));
+        }
         Ok(())
     }
 

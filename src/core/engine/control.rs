@@ -251,8 +251,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
         if may_step && !self.is_recovering() && self.move_is_complete() {
             // Who leaves must know first that nothing is on it any more, lest it be taken for the truth.
-            let nobody = shape::leavers(&self.sb).is_empty() || self.broken(Rule::Leave);
-            let known = nobody || !self.has_moved();
+            // And a member that fails under the last step must not be what a gap is only left on.
+            let known = !self.has_moved() || self.broken(Rule::Leave);
             return self.begin(if known { Step::Finish } else { Step::Plain });
         }
         if !self.stopping && (self.journal_is_due() || self.bitmap_is_due()) {
@@ -492,7 +492,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
         self.control.committing.faults = self.control.committing.faults | faults;
         if self.control.step == Step::Retire && self.target_is_lost() {
-            self.leave_at_source(0);
+            self.recant_piece();
             self.control.step = Step::Plain;
         }
         self.update_superblock();
@@ -540,6 +540,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 self.sb.generation = generation;
                 self.sb.clean = clean;
                 self.sb.journal = journal;
+                self.keep_trust();
                 self.control.starting = false;
             }
             Step::Finish if self.sb.migration.is_some() => {
@@ -615,6 +616,16 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             self.control.committing.leaving | core::mem::take(&mut self.leaving);
         self.control.committing.recants = self.jobs[0].state == JobState::Recanting;
         self.control.dirty = false;
+    }
+
+    /// What is known of the set by now counts, not what was when the migration was planned.
+    fn keep_trust(&mut self) {
+        let Some(source) = self.sb.migration.map(|m| usize::from(m.source)) else {
+            return;
+        };
+        let now = &self.before.sets[usize::from(self.before.present_set())];
+        let source = &mut self.sb.sets[source];
+        (source.resync, source.is_fresh) = (now.resync, now.is_fresh);
     }
 
     /// Whether all rows that the mover wrote so far are known to be true.

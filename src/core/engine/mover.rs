@@ -324,6 +324,15 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         self.end_failed_jobs();
     }
 
+    /// A piece alone is not to count, and a superblock may be durable that counts it: no write gets
+    /// to its range before one is that does not.
+    pub(super) fn recant_piece(&mut self) {
+        self.jobs[0].state = JobState::Recanting;
+        self.block_for_target();
+        self.giving_up = true;
+        self.end_giving_up();
+    }
+
     /// Members whose stash takes a window: one more than may be lost (I1).
     pub(super) fn stash_members(&self) -> MemberMask {
         let target = self.map.target.as_ref();

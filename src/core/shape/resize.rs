@@ -39,6 +39,12 @@ pub fn resize(superblock: &mut Superblock, bytes: u64) -> Result<(), Refusal> {
             bytes
         ));
     }
+    let end = Logical(superblock.volume_sectors.0);
+    let held = &mut superblock.sets[set];
+    if size.0 > end.0 && held.resync >= end.round_up(held.layout.stripe()) {
+        // What lies behind the end holds nothing that anybody wrote, or still wants.
+        held.is_fresh |= held.layout.level.has_parity();
+    }
     superblock.volume_sectors = size;
     if let Some(last) = superblock.ranges.last_mut() {
         last.end = Logical(size.0);

@@ -339,6 +339,134 @@ fn a_piece_alone_stays_at_the_source_when_its_target_is_lost() {
     }
 }
 
+/// A superblock that counts a piece may be durable. Before one is that takes it back nobody may
+/// write to the source alone.
+#[test]
+fn a_piece_is_taken_back_before_its_range_is() {
+    let mut volume = start(to_other_disks(), Some(Logical::ZERO));
+    let faulted = |id| Event::Faulted {
+        members: members([id]),
+    };
+    volume.handle(0, faulted(1));
+    run_until(&mut volume, |_, _| false);
+    volume.handle(0, Event::SyncMax(None));
+    let failed = MemberMask::EMPTY;
+    run_until(&mut volume, |volume, intent| {
+        let moved = volume.superblock().migration.map(|m| m.cursor);
+        matches!(intent, Intent::Commit { .. }) && moved > Some(Logical::ZERO)
+    });
+    volume.handle(0, faulted(2));
+    volume.handle(0, Event::Committed { failed });
+    let unlocked = Cell::new(false);
+    run_until(&mut volume, |_, intent| {
+        unlocked.set(unlocked.get() || matches!(intent, Intent::Unlock { .. }));
+        matches!(intent, Intent::Commit { .. })
+    });
+    assert!(!unlocked.get(), "its range is free too early");
+    volume.handle(0, Event::Committed { failed });
+    run_until(&mut volume, |_, intent| {
+        unlocked.set(unlocked.get() || matches!(intent, Intent::Unlock { .. }));
+        false
+    });
+    assert!(unlocked.get(), "its range is never free");
+    is_left_at_source(&volume, members([1, 2]));
+}
+
+/// All of it is in its place already, so nothing was committed on the way, when a member fails that
+/// the source can do without and the target can't.
+#[test]
+fn the_last_step_has_nothing_that_only_the_source_bears() {
+    let wish = MigrationWish {
+        uuid: uuid(200),
+        level: Level::Linear,
+        chunk: None,
+        added: &[],
+        removed: MemberMask::EMPTY,
+    };
+    let mut sb = Superblock::default();
+    shape::begin_migration(&created(Level::Raid1, 2, true), &wish, &mut sb).expect("it can be");
+    let mut volume = Engine::new(Box::new(sb), Box::default(), None, false, 0);
+    volume.start();
+    run_until(&mut volume, |volume, intent| {
+        matches!(intent, Intent::Commit { .. }) && volume.superblock().migration.is_none()
+    });
+    assert_eq!(volume.cursor().durable, volume.cursor().copied);
+    volume.handle(
+        0,
+        Event::Faulted {
+            members: members([0]),
+        },
+    );
+    volume.handle(
+        0,
+        Event::Committed {
+            failed: MemberMask::EMPTY,
+        },
+    );
+    run_until(&mut volume, |_, _| false);
+    let map = volume.map();
+    assert_eq!(map.source.layout.level, Level::Linear);
+    assert!(
+        map.source.survives(map.alive),
+        "a member was let go of that held all"
+    );
+}
+
+/// Between the plan of a migration and its start an error comes that no redundancy bears.
+#[test]
+fn a_migration_does_not_make_trusted_what_is_not_any_more() {
+    let mut sb = created(Level::Raid5, 3, true);
+    sb.members[0].state = MemberState::Faulty;
+    let mut volume = start(sb, None);
+    let wish = MigrationWish {
+        uuid: uuid(200),
+        level: Level::Raid6,
+        chunk: None,
+        added: &[blank(3, mib(64))],
+        removed: MemberMask::EMPTY,
+    };
+    let mut next = Superblock::default();
+    shape::begin_migration(volume.superblock(), &wish, &mut next).expect("it can be");
+    volume.handle(0, Event::WantActive);
+    run_until(&mut volume, |_, _| false);
+    volume.handle(
+        0,
+        Event::Faulted {
+            members: members([1]),
+        },
+    );
+    run_until(&mut volume, |_, _| false);
+    let held = Range::new(Logical::ZERO, Logical(volume.map().size.0));
+    assert!(!volume.map().source.is_rebuildable(held));
+    volume.migrate(0, &next).expect("it can be");
+    run_until(&mut volume, |volume, _| volume.map().target.is_some());
+    assert!(volume.map().target.is_some());
+    assert!(!volume.map().source.is_rebuildable(held));
+}
+
+/// Synced anew after a cut while it was smaller, then short of a member, then grown.
+#[test]
+fn what_a_volume_grows_by_is_rebuilt_too() {
+    let mut sb = created(Level::Raid5, 3, false);
+    sb.volume_sectors = mib(16);
+    sb.ranges[0].end = Logical(mib(16).0);
+    let set = &mut sb.sets[0];
+    let synced = Logical(mib(16).0).round_up(set.layout.stripe());
+    (set.is_fresh, set.resync) = (false, synced);
+    sb.members[0].state = MemberState::Faulty;
+    let mut volume = start(sb, None);
+    volume.resize(0, mib(64).bytes()).expect("there is room");
+    run_until(&mut volume, |_, _| false);
+    let new = blank(4, mib(64));
+    let change = shape::change_for(volume.superblock(), &new, Some(MemberId(0)));
+    volume
+        .change_members(0, &change.expect("it can be"))
+        .expect("it can be");
+    run_until(&mut volume, |_, _| false);
+    assert_eq!(volume.superblock().rebuilding(), MemberMask::EMPTY);
+    assert_eq!(volume.map().source.missing(volume.map().alive), 0);
+}
+
 /// A superblock that has the target hold a piece is being written when a member fails without
 /// which the target is lost.
 #[test]
