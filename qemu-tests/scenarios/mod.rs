@@ -12,34 +12,35 @@ macro_rules! scenarios {
     };
 }
 
+// Those that take longest come first, so that none of them is left alone at the end.
 scenarios! {
-    assemble
-    bad_input
-    bitmap
-    blocked
-    control_files
-    control_fuzz
-    crash_cuts
-    check_finds
+    members
     degraded
+    memory
+    migrate_raid5_ext4
+    migrate_raid1_ext4
+    migrate_raid0_xfs
+    volumes
+    control_fuzz
+    migrate_pairs
+    md_bytes
+    migrate_many
+    migrate_back
+    bad_input
+    assemble
+    witness
+    unclean
+    crash_cuts
+    bitmap
+    check_finds
     head
+    control_files
+    unreadable
+    blocked
+    write_hole
+    preflight
     harness_boot
     harness_content
     harness_power_cut
     harness_corruption_seen
-    md_bytes
-    members
-    memory
-    migrate_back
-    migrate_many
-    migrate_pairs
-    migrate_raid0_xfs
-    migrate_raid1_ext4
-    migrate_raid5_ext4
-    preflight
-    unclean
-    unreadable
-    volumes
-    witness
-    write_hole
 }

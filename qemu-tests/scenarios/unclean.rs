@@ -40,6 +40,11 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
     let vm = ctx.boot(&disks)?;
     vm.create("restripe0", &Shape::of("raid5", 3), &volumes[0].members)?;
     vm.create("restripe1", &Shape::of("raid1", 2), &volumes[1].members)?;
+    // All of them is resynced, so that it is seen under way: the bitmap has a scenario of its own.
+    for volume in &volumes {
+        vm.must_set(volume.name, "bitmap", "none")?;
+        vm.wait_volume(volume.name, "bitmap_in_force", |is| is == "0")?;
+    }
     cut_under_writes(vm, &mut volumes)?;
 
     // A cut again, in the middle of the resync: it goes on where it was or begins anew, but it is not forgotten.

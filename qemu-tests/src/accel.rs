@@ -110,7 +110,7 @@ fn kvm_boots(kernel: &Path, initramfs: &Path) -> Result<bool> {
         life: Life::Boots,
     };
     match Vm::boot_within(&machine, &dir.path().join("console.log"), PROBE) {
-        Ok(Some(vm)) => Ok(vm.sh("true")?.status == 0),
+        Ok(Some(vm)) => Ok(vm.sh("true").is_ok_and(|done| done.status == 0)),
         Ok(None) => Ok(false),
         // QEMU refused, or the kernel fell over at once.
         Err(_) if fs::exists(kernel)? && fs::exists(initramfs)? => Ok(false),

@@ -64,9 +64,23 @@ pub fn run(scenarios: &[Scenario], filter: &str, bench: &Bench) -> Result<bool> 
     Ok(failed == 0)
 }
 
-/// Scenarios side by side where nobody says how many: a VM takes 2 GiB.
+/// KiB that a VM takes: its memory, and what QEMU keeps of translated code.
+const OF_A_VM: u64 = 3 << 20;
+
+/// Scenarios side by side where nobody says how many: one a core, as far as there is memory.
 fn one_per_core() -> u64 {
-    thread::available_parallelism().map_or(1, |cores| cores.get().min(4) as u64)
+    let cores = thread::available_parallelism().map_or(1, |cores| cores.get().min(4) as u64);
+    match available() {
+        Some(available) => cores.min(available / OF_A_VM),
+        None => cores,
+    }
+}
+
+/// KiB of memory that may be taken.
+fn available() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
 struct Report {

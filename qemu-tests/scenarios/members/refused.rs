@@ -19,6 +19,8 @@ pub fn check(vm: &Vm) -> Result<()> {
     vm.create(VOLUME, &shape, &all)?;
     vm.ok("for disk in d e f; do dd if=/dev/zero of=/dev/vd$disk bs=1M oflag=direct status=none || true; done; mkfs.ext4 -q /dev/vde && sync")?;
     vm.wait_volume(VOLUME, "array_state", |state| state == "clean")?;
+    // Marks are cleared some seconds after the last write.
+    vm.wait_volume(VOLUME, "bitmap_dirty", |dirty| dirty == "0")?;
     let before = hashes(vm)?;
     let line = |line: &str, errno: i32, words: &[&str]| -> Result<()> {
         let refusal = vm.set_refused(VOLUME, "member_action", line)?;
@@ -48,6 +50,8 @@ pub fn check(vm: &Vm) -> Result<()> {
     vm.wait_volume(VOLUME, "degraded", |degraded| degraded == "1")?;
     vm.settle(VOLUME)?;
     vm.wait_volume(VOLUME, "members/1/state", |state| state == "faulty")?;
+    // Short of a member it is journaled.
+    vm.wait_volume(VOLUME, "journal_in_force", |is| is == "1")?;
     let before = hashes(vm)?;
     line("fail=1", EINVAL, &["faulty already"])?;
     line("fail=0", EBUSY, &["0", "lost"])?;
