@@ -21,9 +21,14 @@ struct Leg<'a> {
     longest: Sectors,
 }
 
-/// The largest volume that a set holds: a migration onto it ends with one.
+/// The largest volume that a set holds: a migration onto it ends with one. A set of less than a
+/// unit holds what little it is.
 fn most(spec: &SetSpec) -> u64 {
-    spec.set().layout.capacity().round_down(UNIT).0
+    let capacity = spec.set().layout.capacity();
+    match capacity.round_down(UNIT) {
+        Sectors::ZERO => capacity.0,
+        most => most.0,
+    }
 }
 
 impl Scenario {
