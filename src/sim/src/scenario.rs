@@ -87,6 +87,8 @@ pub struct Scenario {
     end: Vec<(u64, u64)>,
     places: OnceCell<Vec<Places>>,
     stops: OnceCell<Vec<Set>>,
+    /// Sectors that the volume has at most during its migrations.
+    sizes: OnceCell<Vec<u64>>,
 }
 
 /// Where things lie on a member.
@@ -534,6 +536,7 @@ impl Scenario {
             end: Vec::new(),
             places: OnceCell::new(),
             stops: OnceCell::new(),
+            sizes: OnceCell::new(),
         }
     }
 

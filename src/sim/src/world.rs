@@ -369,6 +369,10 @@ impl World {
                 self.disks[usize::from(member.0)].force(start, &blank);
             }
             self.last_slot[usize::from(member.0)] = None;
+            if self.gone.has(member) {
+                // It was left out of the assembly, and is at hand all the same.
+                self.disks[usize::from(member.0)].dead = false;
+            }
             self.gone.remove(member);
             self.wiped.remove(member);
         }

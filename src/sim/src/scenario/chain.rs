@@ -3,7 +3,6 @@
 
 use fastrand::Rng;
 use restripe_core::geometry::{Logical, Sectors};
-use restripe_core::ondisk::UNIT;
 use restripe_core::placement::Set;
 use restripe_core::shape::{common_row, way_of};
 use restripe_core::way::Way;
@@ -21,14 +20,9 @@ struct Leg<'a> {
     longest: Sectors,
 }
 
-/// The largest volume that a set holds: a migration onto it ends with one. A set of less than a
-/// unit holds what little it is.
+/// The most sectors that a set holds.
 fn most(spec: &SetSpec) -> u64 {
-    let capacity = spec.set().layout.capacity();
-    match capacity.round_down(UNIT) {
-        Sectors::ZERO => capacity.0,
-        most => most.0,
-    }
+    spec.set().layout.capacity().0
 }
 
 impl Scenario {
@@ -111,7 +105,8 @@ impl Scenario {
 
     /// The most sectors that the volume may have to go on from the set of that number, if it goes on.
     pub fn most_to_go_on(&self, leg: usize) -> Option<u64> {
-        self.specs().nth(leg + 1).map(most)
+        let sizes = || self.legs().map(|leg| leg.size).collect();
+        self.sizes.get_or_init(sizes).get(leg).copied()
     }
 
     /// The same, with some migrations more if that can be.
@@ -130,7 +125,11 @@ impl Scenario {
             .iter()
             .flat_map(|set| set.slots.iter().flatten());
         let fits = extents.all(|e| e.start + e.len <= DATA_LEN);
-        let good = fits && longer.heads_are_whole() && longer.can_migrate();
+        let whole = fits && longer.heads_are_whole() && longer.can_migrate();
+        // Who goes on can tell whether it has.
+        let differs =
+            |pair: &[Set]| (pair[0].layout, pair[0].extents) != (pair[1].layout, pair[1].extents);
+        let good = whole && longer.stops().windows(2).all(differs);
         if self.target.is_some() && good {
             longer
         } else {
