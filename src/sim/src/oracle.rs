@@ -316,6 +316,16 @@ impl Oracle {
         })
     }
 
+    /// Whether what `x` holds may have been discarded: of that nothing is promised, not even that copies
+    /// of it are alike, where a member failed to discard it.
+    pub fn may_be_discarded(&self, x: u64) -> bool {
+        let sector = self.sectors.get(x as usize);
+        let mut writes = sector
+            .into_iter()
+            .flat_map(|s| s.live.iter().chain(&s.keep));
+        writes.any(|write| is_discarded(write.version))
+    }
+
     /// Whether `found` may be read at `x` after a crash now.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use restripe_core::stripe::{Buf, Plan, Read, plan_rebuild, read};
 
 use crate::disk::{Image, Tag, slice};
 use crate::marks::VolumeMarks;
-use crate::oracle::Wrong;
+use crate::oracle::{Oracle, Wrong};
 use crate::plan::{calculate, parity, scratch_at};
 use crate::scenario::Scenario;
 use crate::world::Failure;
@@ -101,20 +101,21 @@ impl Reader<'_> {
     ///
     /// # Errors
     /// Where one is not.
-    pub fn check_sets(&self) -> Result<(), Failure> {
+    pub fn check_sets(&self, oracle: &Oracle) -> Result<(), Failure> {
         let size = Logical(self.map.size.0);
         let (way, copied) = (self.cursor.way, self.cursor.copied);
         let Some(target) = &self.map.target else {
-            return self.check_redundancy(&self.map.source, Range::new(Logical::ZERO, size));
+            let all = Range::new(Logical::ZERO, size);
+            return self.check_redundancy(&self.map.source, all, oracle);
         };
         let first = self.cursor.window.map_or(copied, |w| way.last(w));
-        self.check_redundancy(&self.map.source, way.between(first, way.end(size)))?;
-        self.check_redundancy(target, self.cursor.moved(size))?;
+        self.check_redundancy(&self.map.source, way.between(first, way.end(size)), oracle)?;
+        self.check_redundancy(target, self.cursor.moved(size), oracle)?;
         Ok(())
     }
 
     /// Whether copies are alike and parity is true where the set says so, of what it holds.
-    fn check_redundancy(&self, set: &Set, held: Range) -> Result<(), Failure> {
+    fn check_redundancy(&self, set: &Set, held: Range, oracle: &Oracle) -> Result<(), Failure> {
         let layout = &set.layout;
         let from = held.start;
         let end = held.end.round_up(layout.stripe()).0;
@@ -155,7 +156,7 @@ impl Reader<'_> {
                     tag(copy.slot, copy.offset)
                 });
                 let first = tags.next();
-                if !tags.all(|tag| Some(tag) == first) {
+                if !tags.all(|tag| Some(tag) == first) && !oracle.may_be_discarded(x.0) {
                     return wrong(x);
                 }
             }

@@ -77,7 +77,7 @@ impl Trial<'_> {
         let marks = self.marks(&found, images);
         let mut reader = found.reader(self.scenario, &replayed);
         reader.marks = marks.as_ref().map(|(bitmap, marks)| (*bitmap, marks));
-        reader.check_sets()?;
+        reader.check_sets(oracle)?;
         Ok(Some(found))
     }
 

@@ -21,7 +21,7 @@ impl Runner {
         let images: Vec<Image> = world.disks.iter().map(|d| d.visible().clone()).collect();
         self.check_content(world, &images)?;
         world.check_signatures(&images)?;
-        world.reader(&images).check_sets()
+        world.reader(&images).check_sets(&world.loose)
     }
 
     fn check_content(&self, world: &World, images: &[Image]) -> Result<(), Failure> {
