@@ -144,7 +144,7 @@ static TEXTS: &[LongText<ClassNode>] = &[LongText::new(
     wo(c"examine", |node, line| {
         node.answer(line, || examine::examine(node, line))
     }),
-    |node, from, into| examine::read(node, from, into),
+    examine::read,
 )];
 
 /// A file to be written.

@@ -53,7 +53,7 @@ pub(super) fn crc(
                 return None;
             }
             crc = crc32c_update(crc, &buffer.as_slice()[..bytes]);
-            at = at + len;
+            at += len;
             left = left - len;
         }
     }

@@ -98,6 +98,10 @@ pub(crate) fn mend_rows(
 }
 
 /// Carries out a plan that is about no request's data; members that failed.
+#[expect(
+    clippy::redundant_closure,
+    reason = "the closures lend a member for the time of a batch only"
+)]
 pub(crate) fn carry_out<'s>(
     plan: &Plan,
     scratch: &mut Buffer,
