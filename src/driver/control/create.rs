@@ -36,12 +36,12 @@ pub(super) fn create(shared: &Arc<Shared>, line: &[u8]) -> Result<(), Refusal> {
     };
     let mut superblock = new_superblock()?;
     shape::create(&mut superblock, &stamp, &wish, &members)?;
+    let trimmed = trimmed(&superblock)?;
     let reservation = Reservation::new(shared, command.name, stamp.uuid)?;
     for (device, member) in devices.iter().zip(&members) {
         prepare(device, &member.geometry, stamp.uuid, member.uuid)?;
     }
     let present = in_order(&devices)?;
-    let trimmed = trimmed(&superblock)?;
     let name = reservation.name();
     launch(
         shared,

@@ -67,31 +67,24 @@ fn write_all(
         let len = (end.min(range.end) - x).min(most);
         let part = Range::new(x, x + len);
         fill(rq, part, kit);
-        match route {
+        let in_gap = route == Route::Both;
+        let routes: &[Route] = match route {
             Route::Both if view.map.gap_waits => return Err(Failure::Wait { for_room: false }),
-            Route::Both => {
-                // In this order: a read sees the target, and what it saw is at the source too.
-                for route in [Route::Source, Route::Target] {
-                    let to = To {
-                        volume,
-                        view,
-                        route,
-                        in_gap: true,
-                    };
-                    to.write_set(part, kit, flags)?;
-                }
-            }
+            // In this order: a read sees the target, and what it saw is at the source too.
+            Route::Both => &[Route::Source, Route::Target],
+            Route::Source => &[Route::Source],
+            Route::Target => &[Route::Target],
             // The mover holds the range of a window, so no write gets there.
             Route::Window => return Err(Failure::Lost),
-            route => {
-                let to = To {
-                    volume,
-                    view,
-                    route,
-                    in_gap: false,
-                };
-                to.write_set(part, kit, flags)?;
-            }
+        };
+        for &route in routes {
+            let to = To {
+                volume,
+                view,
+                route,
+                in_gap,
+            };
+            to.write_set(part, kit, flags)?;
         }
         *done = *done + len;
     }
