@@ -71,18 +71,29 @@ fn run_until(volume: &mut Volume, stop: impl Fn(&Volume, &Intent) -> bool) {
     }
 }
 
-/// Three disks with parity that are to have two parities over four.
-fn raid5_to_raid6() -> Superblock {
+/// A migration of `now` that begins.
+fn begun<const N: usize>(
+    now: &Superblock,
+    level: Level,
+    added: [u8; N],
+    removed: MemberMask,
+) -> Superblock {
     let wish = MigrationWish {
         uuid: uuid(200),
-        level: Level::Raid6,
+        level,
         chunk: None,
-        added: &[blank(3, mib(64))],
-        removed: MemberMask::EMPTY,
+        added: &added.map(|disk| blank(disk, mib(64))),
+        removed,
     };
     let mut sb = Superblock::default();
-    shape::begin_migration(&created(Level::Raid5, 3, true), &wish, &mut sb).expect("it can be");
+    shape::begin_migration(now, &wish, &mut sb).expect("it can be");
     sb
+}
+
+/// Three disks with parity that are to have two parities over four.
+fn raid5_to_raid6() -> Superblock {
+    let now = created(Level::Raid5, 3, true);
+    begun(&now, Level::Raid6, [3], MemberMask::EMPTY)
 }
 
 fn members<const N: usize>(ids: [u8; N]) -> MemberMask {
@@ -279,17 +290,8 @@ fn new_capacity_bears_a_member_that_is_lost_before_it_is_synced() {
 
 /// One disk that is to be parity over three others.
 fn to_other_disks() -> Superblock {
-    let added = [1, 2, 3].map(|disk| blank(disk, mib(64)));
-    let wish = MigrationWish {
-        uuid: uuid(200),
-        level: Level::Raid5,
-        chunk: None,
-        added: &added,
-        removed: members([0]),
-    };
-    let mut sb = Superblock::default();
-    shape::begin_migration(&created(Level::Linear, 1, true), &wish, &mut sb).expect("it can be");
-    sb
+    let now = created(Level::Linear, 1, true);
+    begun(&now, Level::Raid5, [1, 2, 3], members([0]))
 }
 
 /// The migration waits, and all is where it was.
@@ -376,15 +378,8 @@ fn a_piece_is_taken_back_before_its_range_is() {
 /// the source can do without and the target can't.
 #[test]
 fn the_last_step_has_nothing_that_only_the_source_bears() {
-    let wish = MigrationWish {
-        uuid: uuid(200),
-        level: Level::Linear,
-        chunk: None,
-        added: &[],
-        removed: MemberMask::EMPTY,
-    };
-    let mut sb = Superblock::default();
-    shape::begin_migration(&created(Level::Raid1, 2, true), &wish, &mut sb).expect("it can be");
+    let now = created(Level::Raid1, 2, true);
+    let sb = begun(&now, Level::Linear, [], MemberMask::EMPTY);
     let mut volume = Engine::new(Box::new(sb), Box::default(), None, false, 0);
     volume.start();
     run_until(&mut volume, |volume, intent| {
@@ -418,15 +413,7 @@ fn a_migration_does_not_make_trusted_what_is_not_any_more() {
     let mut sb = created(Level::Raid5, 3, true);
     sb.members[0].state = MemberState::Faulty;
     let mut volume = start(sb, None);
-    let wish = MigrationWish {
-        uuid: uuid(200),
-        level: Level::Raid6,
-        chunk: None,
-        added: &[blank(3, mib(64))],
-        removed: MemberMask::EMPTY,
-    };
-    let mut next = Superblock::default();
-    shape::begin_migration(volume.superblock(), &wish, &mut next).expect("it can be");
+    let next = begun(volume.superblock(), Level::Raid6, [3], MemberMask::EMPTY);
     volume.handle(0, Event::WantActive);
     run_until(&mut volume, |_, _| false);
     volume.handle(

@@ -188,6 +188,36 @@ struct Step {
     lose: Option<u8>,
 }
 
+impl Step {
+    /// Loses the member, if there is one and the set bears it, and writes to the disks and the
+    /// plain array alike; where. `n` is the step's number.
+    fn write(
+        &self,
+        n: usize,
+        of: &Set,
+        alive: &mut MemberMask,
+        disks: &mut Disks,
+        model: &mut [u8],
+    ) -> Range {
+        if let Some(lost) = self.lose {
+            let mut less = *alive;
+            less.remove(MemberId(lost % of.layout.slots));
+            if of.survives(less) {
+                *alive = less;
+            }
+        }
+        let size = of.layout.capacity().0;
+        let start = self.start.index(size as usize) as u64;
+        let end = (start + self.len).min(size);
+        let range = Range::new(Logical(start), Logical(end));
+        let bytes = (0..range.len().bytes()).map(|i| self.fill ^ (i / 97) as u8 ^ n as u8);
+        let mut data = Data(bytes.collect());
+        model[start as usize * SECTOR..end as usize * SECTOR].copy_from_slice(&data.0);
+        disks.write(of, *alive, range, &mut data);
+        range
+    }
+}
+
 fn any_step() -> impl Strategy<Value = Step> {
     let lose = prop_oneof![6 => Just(None), 1 => (0u8..8).prop_map(Some)];
     (any::<prop::sample::Index>(), 1u64..80, any::<u8>(), lose).prop_map(
@@ -212,19 +242,7 @@ proptest! {
         let mut model = vec![0u8; size as usize * SECTOR];
         let mut alive = whole(&of);
         for (n, step) in steps.iter().enumerate() {
-            if let Some(lost) = step.lose {
-                let mut less = alive;
-                less.remove(MemberId(lost % of.layout.slots));
-                if of.survives(less) {
-                    alive = less;
-                }
-            }
-            let start = step.start.index(size as usize) as u64;
-            let end = (start + step.len).min(size);
-            let range = Range::new(Logical(start), Logical(end));
-            let mut data = Data((0..range.len().bytes()).map(|i| step.fill ^ (i / 97) as u8 ^ n as u8).collect());
-            model[start as usize * SECTOR..end as usize * SECTOR].copy_from_slice(&data.0);
-            disks.write(&of, alive, range, &mut data);
+            step.write(n, &of, &mut alive, &mut disks, &mut model);
             if alive == whole(&of) {
                 prop_assert!(is_true(&mut disks, &of));
             }
@@ -262,20 +280,8 @@ proptest! {
         let mut written = vec![false; size as usize];
         let mut alive = whole(&of);
         for (n, step) in steps.iter().enumerate() {
-            if let Some(lost) = step.lose {
-                let mut less = alive;
-                less.remove(MemberId(lost % slots));
-                if of.survives(less) {
-                    alive = less;
-                }
-            }
-            let start = step.start.index(size as usize) as u64;
-            let end = (start + step.len).min(size);
-            let range = Range::new(Logical(start), Logical(end));
-            let mut data = Data((0..range.len().bytes()).map(|i| step.fill ^ (i / 97) as u8 ^ n as u8).collect());
-            model[start as usize * SECTOR..end as usize * SECTOR].copy_from_slice(&data.0);
-            written[start as usize..end as usize].fill(true);
-            disks.write(&of, alive, range, &mut data);
+            let range = step.write(n, &of, &mut alive, &mut disks, &mut model);
+            written[range.start.0 as usize..range.end.0 as usize].fill(true);
         }
         let all = Range::new(Logical(0), Logical(size));
         let holds = |disks: &mut Disks, of: &Set, alive: MemberMask| {
