@@ -57,8 +57,24 @@ impl Set {
     /// Whether what is missing of the rows of `range` can be rebuilt from the rest of them (DESIGN I8):
     /// their parity is true, or of what was written there it is.
     pub fn is_rebuildable(&self, range: Range) -> bool {
-        let is_made = self.true_from <= range.start.round_down(self.layout.stripe());
-        self.is_synced(range) || (self.is_fresh && is_made)
+        let stripe = self.layout.stripe();
+        let is_made = self.true_from <= range.start.round_down(stripe);
+        is_made && self.tells_up_to(range.end.round_up(stripe))
+    }
+
+    /// The same of all rows up to `end` that are made.
+    pub fn tells_up_to(&self, end: Logical) -> bool {
+        end <= self.resync || self.is_fresh
+    }
+
+    /// Whether it is laid out and lies as the other one does.
+    pub fn lies_as(&self, other: &Set) -> bool {
+        (&self.layout, &self.extents) == (&other.layout, &other.extents)
+    }
+
+    /// Its parity and copies are to be relied on as far as those of `other`, which lies as it does.
+    pub fn trust_as(&mut self, other: &Set) {
+        (self.resync, self.is_fresh) = (other.resync, other.is_fresh);
     }
 
     /// Where `offset` of `slot` lies.

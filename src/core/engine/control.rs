@@ -163,8 +163,8 @@ impl Control {
 /// from parity that is not known to be true nothing can be rebuilt (I8).
 fn bears(set: &Set, alive: MemberMask, held: Range) -> bool {
     let whole = set.missing(alive) == 0;
-    let synced = !set.layout.level.has_parity() || set.resync >= held.end || set.is_fresh;
-    held.is_empty() || (set.survives(alive) && (whole || synced))
+    let known = !set.layout.level.has_parity() || set.tells_up_to(held.end);
+    held.is_empty() || (set.survives(alive) && (whole || known))
 }
 
 /// The map that a superblock describes.
@@ -583,13 +583,14 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 }
                 let target = usize::from(migration.target);
                 let way = self.cursor.way;
+                // A write that failed in the gap, or could not read there, may be at the source only.
+                let is_gap_torn =
+                    !(self.control.committing.faults | self.control.gap_unread).is_empty();
                 let cursor = match self.control.step {
                     Step::Retire => way.last(self.jobs[0].range),
                     // What was copied since is still at the set that takes over.
                     _ if turned => self.cursor.durable,
-                    // A write that failed in the gap may be at the source only.
-                    _ if !self.control.committing.faults.is_empty() => self.cursor.durable,
-                    _ if !self.control.gap_unread.is_empty() => self.cursor.durable,
+                    _ if is_gap_torn => self.cursor.durable,
                     // What was copied after the flush began may not be durable; and a gap
                     // that was given up since is not copied any more.
                     _ => way.sooner(self.control.flushed_to, self.cursor.copied),
@@ -624,8 +625,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             return;
         };
         let now = &self.before.sets[usize::from(self.before.present_set())];
-        let source = &mut self.sb.sets[source];
-        (source.resync, source.is_fresh) = (now.resync, now.is_fresh);
+        self.sb.sets[source].trust_as(now);
     }
 
     /// Whether all rows that the mover wrote so far are known to be true.
@@ -1014,12 +1014,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         self.void_scrub();
         self.doubt_bitmap();
         let map = map_of(&self.sb, self.map.read_only);
-        let take = |now: &mut Set, then: &Set| {
-            (now.resync, now.is_fresh) = (then.resync, then.is_fresh);
-        };
-        take(&mut self.map.source, &map.source);
+        self.map.source.trust_as(&map.source);
         if let (Some(now), Some(then)) = (&mut self.map.target, &map.target) {
-            take(now, then);
+            now.trust_as(then);
         }
     }
 

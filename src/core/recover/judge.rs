@@ -343,7 +343,7 @@ fn refuse_write_hole(
         let end = held_end(sb, set);
         let replayed = sb.journal.in_force && !options.read_only;
         let torn = !sb.clean && !replayed;
-        short && end > Logical::ZERO && (torn || (set.resync < end && !set.is_fresh))
+        short && end > Logical::ZERO && (torn || !set.tells_up_to(end))
     });
     if !doubtful {
         return Ok(());

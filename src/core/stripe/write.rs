@@ -414,6 +414,14 @@ impl<'a> Row<'a> {
         Calc::gen_parity(&self.set.layout, Sectors::ZERO, self.hi - self.lo)
     }
 
+    /// The lanes hold all that the write leaves alone: it comes in, and the parity is made of them.
+    fn make_anew(&self, plan: &mut Plan) {
+        for s in &self.segments {
+            plan.calcs.push(self.copy_in(s));
+        }
+        plan.calcs.push(self.gen_parity());
+    }
+
     fn modify(&self, plan: &mut Plan, spare: Option<u16>) {
         // A segment's share in the parity: taken out as it was, put in as it is.
         let share = |s: &Segment| {
@@ -459,10 +467,7 @@ impl<'a> Row<'a> {
                 }
             }
         }
-        for s in &self.segments {
-            plan.calcs.push(self.copy_in(s));
-        }
-        plan.calcs.push(self.gen_parity());
+        self.make_anew(plan);
         Some(())
     }
 
@@ -477,10 +482,7 @@ impl<'a> Row<'a> {
             at,
             len,
         });
-        for s in &self.segments {
-            plan.calcs.push(self.copy_in(s));
-        }
-        plan.calcs.push(self.gen_parity());
+        self.make_anew(plan);
     }
 
     fn recover(&self, plan: &mut Plan, a: u16, b: u16) {
@@ -488,9 +490,6 @@ impl<'a> Row<'a> {
         self.parities(&mut plan.reads);
         let (at, len) = (Sectors::ZERO, self.hi - self.lo);
         plan.calcs.push(Calc::Recover2 { a, b, at, len });
-        for s in &self.segments {
-            plan.calcs.push(self.copy_in(s));
-        }
-        plan.calcs.push(self.gen_parity());
+        self.make_anew(plan);
     }
 }

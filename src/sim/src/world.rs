@@ -316,7 +316,7 @@ impl World {
     /// Whether a migration has come to the set that the scenario has next.
     pub fn arrive(&mut self) -> bool {
         let present = &self.engine.superblock().sets[0];
-        let is_at = |set: &Set| present.extents == set.extents && present.layout == set.layout;
+        let is_at = |set: &Set| present.lies_as(set);
         let stops = self.scenario.stops();
         let arrived = stops.get(self.leg + 1).is_some_and(is_at) && !is_at(&stops[self.leg]);
         if arrived {

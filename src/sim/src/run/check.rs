@@ -52,7 +52,7 @@ impl Runner {
                 set.resync.0, end.0
             ));
         }
-        let is_at = |wanted: &Set| set.layout == wanted.layout && set.extents == wanted.extents;
+        let is_at = |wanted: &Set| set.lies_as(wanted);
         let stops = self.scenario.stops();
         let arrived = stops.last().is_none_or(is_at);
         let came_back = world.turned && is_at(&stops[world.leg]);

@@ -22,7 +22,7 @@ impl Runner {
         }
         let sb = world.engine.superblock();
         let here = &self.scenario.stops()[world.leg];
-        let is_here = sb.sets[0].extents == here.extents && sb.sets[0].layout == here.layout;
+        let is_here = sb.sets[0].lies_as(here);
         let Some(most) = self.scenario.most_to_go_on(world.leg) else {
             return false;
         };

@@ -127,8 +127,7 @@ impl Scenario {
         let fits = extents.all(|e| e.start + e.len <= DATA_LEN);
         let whole = fits && longer.heads_are_whole() && longer.can_migrate();
         // Who goes on can tell whether it has.
-        let differs =
-            |pair: &[Set]| (pair[0].layout, pair[0].extents) != (pair[1].layout, pair[1].extents);
+        let differs = |pair: &[Set]| !pair[0].lies_as(&pair[1]);
         let good = whole && longer.stops().windows(2).all(differs);
         if self.target.is_some() && good {
             longer
