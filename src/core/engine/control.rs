@@ -144,6 +144,11 @@ impl Control {
         self.state != State::Idle && self.step == Step::Finish
     }
 
+    /// Whether a window's stash, or a piece alone, is being retired.
+    pub(super) fn is_retiring(&self) -> bool {
+        self.state != State::Idle && self.step == Step::Retire
+    }
+
     /// A step is under way.
     pub(super) fn is_at_work(&self) -> bool {
         self.state != State::Idle

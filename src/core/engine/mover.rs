@@ -80,6 +80,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         if !target.survives(self.map.alive) {
             let missing = target.members() & !self.map.alive;
             self.block(missing);
+            self.end_failed_jobs();
             return self.emit(Intent::Changed);
         }
         let half_made = !self.map.rebuilding.is_empty() && self.cursor.recovered > Logical::ZERO;
@@ -143,6 +144,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
         let _ = write!(why, "the new layout can't do without it: replace it");
         self.blocked = Some(why);
+        self.end_failed_jobs();
         self.emit(Intent::Changed);
     }
 
@@ -321,7 +323,6 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     pub(super) fn leave_at_source(&mut self, job: u8) {
         self.job(job).state = JobState::Failed;
         self.block_for_target();
-        self.end_failed_jobs();
     }
 
     /// A piece alone is not to count, and a superblock may be durable that counts it: no write gets
@@ -329,8 +330,6 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     pub(super) fn recant_piece(&mut self) {
         self.jobs[0].state = JobState::Recanting;
         self.block_for_target();
-        self.giving_up = true;
-        self.end_giving_up();
     }
 
     /// Members whose stash takes a window: one more than may be lost (I1).
@@ -519,6 +518,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 Kind::Move => matches!(state, JobState::Failed | JobState::Done),
                 // A window being rewritten can't be left: it waits for `resume`.
                 Kind::Window => state == JobState::Failed && self.cursor.window.is_none(),
+                // No superblock counts it yet: the source has it, and writes don't wait.
+                Kind::Alone if state == JobState::Retiring => !self.control.is_retiring(),
                 Kind::Alone | Kind::Scrub => state == JobState::Failed,
             };
             if !over {

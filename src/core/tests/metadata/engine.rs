@@ -6,7 +6,7 @@ use std::cell::Cell;
 use super::common::{blank, created, mib, migrating, uuid};
 use restripe_core::admit::Route;
 use restripe_core::bitmap::Swept;
-use restripe_core::engine::{Engine, Event, Intent};
+use restripe_core::engine::{Engine, Event, Intent, Who};
 use restripe_core::geometry::{Logical, MemberId, MemberMask, Range, Sectors};
 use restripe_core::layout::Level;
 use restripe_core::ondisk::{MemberState, StashHeader, Superblock};
@@ -339,6 +339,41 @@ fn a_piece_alone_stays_at_the_source_when_its_target_is_lost() {
         run_until(&mut volume, |_, _| false);
         is_left_at_source(&volume, members([1, 2]));
     }
+}
+
+/// The piece waits for its superblock behind another, which takes note of the second member and lets
+/// go of the first: readers of that are still to end when the migration is blocked.
+#[test]
+fn a_piece_alone_gives_its_range_back_when_the_migration_is_blocked() {
+    let mut volume = start(to_other_disks(), Some(Logical::ZERO));
+    let faulted = |id| Event::Faulted {
+        members: members([id]),
+    };
+    volume.handle(0, faulted(1));
+    run_until(&mut volume, |_, _| false);
+    volume.handle(0, Event::SyncMax(None));
+    run_until(&mut volume, |_, intent| {
+        matches!(intent, Intent::Store { .. })
+    });
+    let new = blank(4, mib(64));
+    let change = shape::change_for(volume.superblock(), &new, Some(MemberId(1)));
+    let change = change.expect("it can be replaced");
+    assert_eq!(volume.change_members(0, &change), Ok(()));
+    run_until(&mut volume, |_, intent| {
+        matches!(intent, Intent::Flush { .. })
+    });
+    let failed = MemberMask::EMPTY;
+    volume.handle(0, Event::Stored { job: 0, failed });
+    let (who, failed) = (Who::Control, members([2]));
+    volume.handle(0, Event::Flushed { who, failed });
+    let unlocked = Cell::new(false);
+    run_until(&mut volume, |_, intent| {
+        unlocked.set(unlocked.get() || matches!(intent, Intent::Unlock { .. }));
+        false
+    });
+    assert!(unlocked.get(), "its range is never free");
+    // And with the new one it goes on to the end.
+    assert_eq!(volume.migrate_state(), "none");
 }
 
 /// A superblock that counts a piece may be durable. Before one is that takes it back nobody may
