@@ -37,8 +37,8 @@ pub struct Map {
     pub journal: Option<Journal>,
     /// Writes wait until their regions are marked in it.
     pub bitmap: Option<Bitmap>,
-    /// Writes of the gap wait for the next map. They change places that source and target
-    /// share before the parity there follows; that must be over when a commit makes the
+    /// Writes of the gap wait for the next map. They change the source, where it is read or has places
+    /// that the target shares, before the target follows; that must be over when a commit makes the
     /// target the truth.
     pub gap_waits: bool,
     /// No writes at all, for good: read-only assembly or failed volume.
@@ -96,7 +96,8 @@ pub enum Route {
     /// The target set alone.
     Target,
     /// A write in the gap: the source first, and only when that is done the
-    /// target. Reads of the gap see the target, so what one has seen is in both.
+    /// target. Reads of the gap see the target, so what one has seen is in both; or the source,
+    /// where that has copies.
     Both,
     /// The window being rewritten: reads are served from its memory, writes
     /// can't get here because the mover holds the range.
@@ -113,7 +114,15 @@ impl Map {
     /// Where a read of `x` goes, and up to where that holds.
     pub fn route_read(&self, cursor: &Cursor, x: Logical) -> (Route, Logical) {
         let (route, end) = self.route(cursor, x);
-        (route, self.alive_at(cursor, x).1.min(end))
+        let end = self.alive_at(cursor, x).1.min(end);
+        let has_copies = self.source.layout.level.has_copies();
+        if route != Route::Target || !has_copies || self.rules.broken(Rule::Seen) {
+            return (route, end);
+        }
+        // What the target reads may lie in the place of a copy that a resync of the source would
+        // write over: so the source is read, from the copy that counts there. A commit that takes
+        // it over waits for such reads, and for the writes that they may have seen.
+        Self::route_moved(cursor, x, Route::Source, end)
     }
 
     /// Members that are alive where `x` lies, and up to where.
@@ -151,23 +160,29 @@ impl Map {
 
     /// Where a write of `x` goes, and up to where that holds.
     pub fn route_write(&self, cursor: &Cursor, x: Logical) -> (Route, Logical) {
-        let (route, end) = self.route_read(cursor, x);
+        let (route, end) = self.route(cursor, x);
+        let end = self.alive_at(cursor, x).1.min(end);
         if route != Route::Target || self.rules.broken(Rule::I3) {
             return (route, end);
         }
+        let (route, end) = Self::route_moved(cursor, x, Route::Both, end);
+        match route {
+            Route::Both => (route, self.one_record(x).min(end)),
+            _ => (route, end),
+        }
+    }
+
+    /// Where what is moved goes: `in_gap` what is not settled of it. Going up, the gap lies behind what
+    /// is settled; going down, before it.
+    fn route_moved(cursor: &Cursor, x: Logical, in_gap: Route, end: Logical) -> (Route, Logical) {
         let gap = cursor.gap();
         if gap.contains(x) {
-            return (Route::Both, self.one_record(x).min(gap.end).min(end));
+            (in_gap, gap.end.min(end))
+        } else if x < gap.start {
+            (Route::Target, gap.start.min(end))
+        } else {
+            (Route::Target, end)
         }
-        // Going up, the gap lies behind what is settled; going down, before it.
-        (
-            Route::Target,
-            if x < gap.start {
-                gap.start.min(end)
-            } else {
-                end
-            },
-        )
     }
 
     /// Up to where a write of the gap from `x` on is one record of the source's journal: one that

@@ -33,11 +33,13 @@ pub enum Rule {
     Turn,
     /// Members that leave are wiped when the others durably do without them.
     Leave,
+    /// A read of the gap sees what counts after a crash.
+    Seen,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Rule; 14] = [
+    pub const ALL: [Rule; 15] = [
         Rule::I1,
         Rule::I2,
         Rule::I3,
@@ -52,6 +54,7 @@ impl Rule {
         Rule::Stale,
         Rule::Turn,
         Rule::Leave,
+        Rule::Seen,
     ];
 }
 

@@ -339,7 +339,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             // and must not be taken back by a cursor that passes it (I6).
             Step::Plain if (self.has_moved() || self.control.want_room) && !self.is_urgent() => {
                 let journaled = self.next_lap();
-                if journaled || self.shares_places() {
+                if journaled || self.takes_over_from_writes() {
                     self.map.gap_waits = self.map.target.is_some();
                     self.emit(Intent::Publish);
                 }
@@ -348,7 +348,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             // What was sent while a member was still there has ended before another takes its place.
             Step::Members => {
                 let journaled = self.next_lap();
-                if journaled || self.shares_places() {
+                if journaled || self.takes_over_from_writes() {
                     // Records that are of a set as it was do not count for it as it becomes.
                     self.map.hold = true;
                     self.emit(Intent::Publish);
@@ -359,11 +359,16 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
     }
 
-    /// Whether a commit now makes rows of parity the truth. A write that has come to the source only
-    /// by then has changed what both sets share, and the parity of the target would not follow.
-    fn shares_places(&self) -> bool {
+    /// Whether writes of the gap must not be under way when a commit makes the target the truth. One that
+    /// has come to the source only by then has changed what both sets share, and the parity of the
+    /// target would not follow; or it was read there, where the source has copies, and the target's
+    /// may have what was before.
+    fn takes_over_from_writes(&self) -> bool {
         let target = self.map.target.as_ref();
-        self.has_moved() && target.is_some_and(|target| target.layout.level.has_parity())
+        let is_torn = |target: &Set| {
+            target.layout.level.has_parity() || self.map.source.layout.level.has_copies()
+        };
+        self.has_moved() && target.is_some_and(is_torn)
     }
 
     fn drain_before(&mut self) {

@@ -95,6 +95,10 @@ pub struct Request {
 }
 
 impl Request {
+    pub fn range(&self) -> Range {
+        self.range
+    }
+
     /// Whether it could not read a member, and goes elsewhere.
     pub fn is_avoiding(&self) -> bool {
         !self.unread.is_empty()

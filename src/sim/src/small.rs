@@ -229,12 +229,38 @@ pub fn gaps() -> Vec<Scenario> {
         (Level::Raid5, vec![0, 1, 2], Level::Raid6, vec![3, 4, 5, 6]),
         (Level::Raid6, vec![0, 1, 2, 3], Level::Raid5, vec![4, 5, 6]),
         (Level::Raid1, vec![0, 1], Level::Raid5, vec![0, 2, 3]),
+        (Level::Raid0, vec![0, 1], Level::Raid5, vec![2, 3, 4]),
+        (Level::Linear, vec![0], Level::Raid6, vec![1, 2, 3, 4]),
     ];
     let scenario = |(from, old, to, new): (Level, Vec<u8>, Level, Vec<u8>)| {
         let members = old.iter().chain(&new).max().map_or(1, |most| most + 1);
         let source = SetSpec::new(from, 8, &old, 0, size, 1);
         let target = SetSpec::new(to, 8, &new, 0, size, 1);
         Scenario::new(members, size, source, Some(target), 16)
+    };
+    shapes.into_iter().map(scenario).collect()
+}
+
+/// Copies that become other copies, in the same places, where the first of the new ones is not the first
+/// of the old ones, and elsewhere.
+pub fn copies() -> Vec<Scenario> {
+    let (size, two, three) = (
+        125,
+        Level::Raid10 { copies: 2 },
+        Level::Raid10 { copies: 3 },
+    );
+    let shapes = [
+        (Level::Raid1, vec![1, 0], two, vec![0, 1]),
+        (Level::Raid1, vec![1, 0], Level::Raid1, vec![0, 1, 2]),
+        (three, vec![2, 0, 1], Level::Raid1, vec![0, 1]),
+        (Level::Raid1, vec![0, 1], Level::Raid1, vec![2, 3]),
+        (two, vec![1, 0], two, vec![0, 1]),
+    ];
+    let scenario = |(from, old, to, new): (Level, Vec<u8>, Level, Vec<u8>)| {
+        let members = old.iter().chain(&new).max().map_or(1, |most| most + 1);
+        let source = SetSpec::new(from, 8, &old, 0, size, 1);
+        let target = SetSpec::new(to, 8, &new, 0, size, 1);
+        Scenario::new(members, size, source, Some(target), 8)
     };
     shapes.into_iter().map(scenario).collect()
 }

@@ -28,7 +28,7 @@ use crate::jobs::JobTask;
 use crate::journal::Replay;
 use crate::marks::{INTERVAL, SHIFT, VolumeMarks, no_marks};
 use crate::oracle::Oracle;
-use crate::requests::Request;
+use crate::requests::{Kind, Request};
 use crate::scenario::Scenario;
 
 /// Owners of the range lock from here on are requests, below it jobs.
@@ -304,6 +304,12 @@ impl World {
 
     pub fn requests_len(&self) -> usize {
         self.requests.len()
+    }
+
+    /// Ranges of writes that have not ended.
+    pub fn writes_under_way(&self) -> impl Iterator<Item = Range> {
+        let is_write = |r: &&Request| matches!(r.kind, Kind::Write { .. });
+        self.requests.values().filter(is_write).map(Request::range)
     }
 
     /// Whether somebody has met a member that can't be read, and goes elsewhere for it: until it is

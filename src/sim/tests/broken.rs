@@ -60,6 +60,7 @@ fn where_it_matters(rule: Rule) -> Vec<Scenario> {
         Rule::Journal => small::write_holes(),
         Rule::Turn => small::windows(),
         Rule::Leave => small::exchanges(),
+        Rule::Seen => small::copies(),
         _ => small::growths(),
     }
 }
@@ -115,4 +116,5 @@ caught! {
     bitmaps_of_earlier_assemblies: Stale,
     turning_round: Turn,
     leaving: Leave,
+    what_was_seen: Seen,
 }

@@ -72,17 +72,15 @@ fn run_until(volume: &mut Volume, stop: impl Fn(&Volume, &Intent) -> bool) {
 }
 
 /// A migration of `now` that begins.
-fn begun<const N: usize>(
-    now: &Superblock,
-    level: Level,
-    added: [u8; N],
-    removed: MemberMask,
-) -> Superblock {
+fn begun(now: &Superblock, level: Level, added: &[u8], removed: MemberMask) -> Superblock {
     let wish = MigrationWish {
         uuid: uuid(200),
         level,
         chunk: None,
-        added: &added.map(|disk| blank(disk, mib(64))),
+        added: &added
+            .iter()
+            .map(|disk| blank(*disk, mib(64)))
+            .collect::<Vec<_>>(),
         removed,
     };
     let mut sb = Superblock::default();
@@ -93,7 +91,7 @@ fn begun<const N: usize>(
 /// Three disks with parity that are to have two parities over four.
 fn raid5_to_raid6() -> Superblock {
     let now = created(Level::Raid5, 3, true);
-    begun(&now, Level::Raid6, [3], MemberMask::EMPTY)
+    begun(&now, Level::Raid6, &[3], MemberMask::EMPTY)
 }
 
 fn members<const N: usize>(ids: [u8; N]) -> MemberMask {
@@ -291,7 +289,7 @@ fn new_capacity_bears_a_member_that_is_lost_before_it_is_synced() {
 /// One disk that is to be parity over three others.
 fn to_other_disks() -> Superblock {
     let now = created(Level::Linear, 1, true);
-    begun(&now, Level::Raid5, [1, 2, 3], members([0]))
+    begun(&now, Level::Raid5, &[1, 2, 3], members([0]))
 }
 
 /// The migration waits, and all is where it was.
@@ -338,6 +336,37 @@ fn a_piece_alone_stays_at_the_source_when_its_target_is_lost() {
         }
         run_until(&mut volume, |_, _| false);
         is_left_at_source(&volume, members([1, 2]));
+    }
+}
+
+/// A commit makes the target the truth of what was copied. A write that reaches the source by then, and
+/// the target not yet, would leave parity there untrue, or take back what was read at the source.
+#[test]
+fn no_write_of_the_gap_begins_while_a_commit_takes_it_over() {
+    for (from, disks, to, added, waits) in [
+        (Level::Linear, 1, Level::Raid0, 1, false),
+        (Level::Linear, 1, Level::Raid5, 2, true),
+        (Level::Raid1, 2, Level::Raid1, 1, true),
+        (
+            Level::Raid10 { copies: 2 },
+            2,
+            Level::Raid10 { copies: 3 },
+            1,
+            true,
+        ),
+    ] {
+        let now = created(from, disks, true);
+        let added: Vec<u8> = (disks..disks + added).collect();
+        let mut volume = start(
+            begun(&now, to, &added, MemberMask::EMPTY),
+            Some(Logical::ZERO),
+        );
+        volume.handle(0, Event::SyncMax(Some(Logical(32768))));
+        run_until(&mut volume, |volume, intent| {
+            matches!(intent, Intent::Drain { .. }) && !volume.cursor().gap().is_empty()
+        });
+        assert!(!volume.cursor().gap().is_empty(), "{from:?} to {to:?}");
+        assert_eq!(volume.map().gap_waits, waits, "{from:?} to {to:?}");
     }
 }
 
@@ -414,7 +443,7 @@ fn a_piece_is_taken_back_before_its_range_is() {
 #[test]
 fn the_last_step_has_nothing_that_only_the_source_bears() {
     let now = created(Level::Raid1, 2, true);
-    let sb = begun(&now, Level::Linear, [], MemberMask::EMPTY);
+    let sb = begun(&now, Level::Linear, &[], MemberMask::EMPTY);
     let mut volume = Engine::new(Box::new(sb), Box::default(), None, false, 0);
     volume.start();
     run_until(&mut volume, |volume, intent| {
@@ -448,7 +477,7 @@ fn a_migration_does_not_make_trusted_what_is_not_any_more() {
     let mut sb = created(Level::Raid5, 3, true);
     sb.members[0].state = MemberState::Faulty;
     let mut volume = start(sb, None);
-    let next = begun(volume.superblock(), Level::Raid6, [3], MemberMask::EMPTY);
+    let next = begun(volume.superblock(), Level::Raid6, &[3], MemberMask::EMPTY);
     volume.handle(0, Event::WantActive);
     run_until(&mut volume, |_, _| false);
     volume.handle(

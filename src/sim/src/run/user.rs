@@ -98,12 +98,14 @@ impl Runner {
         let end = world.strict.len();
         let cursor = world.view.cursor.get();
         // Where it matters most: around the cursors and in the window.
-        let near = match self.rng.u8(..8) {
+        let near = match self.rng.u8(..9) {
             0 => cursor.copied.0,
             1 => cursor.durable.0,
             2 => cursor.window.map_or(cursor.copied.0, |w| w.start.0),
             3 if !world.view.map.rebuilding.is_empty() => cursor.recovered.0,
             3 => end,
+            // What is read of a write under way must not be taken back.
+            4 => self.written_now(world).unwrap_or(end / 2),
             _ => self.rng.u64(..end),
         };
         let start = near.saturating_sub(self.rng.u64(..6)).min(end - 1);
@@ -126,5 +128,11 @@ impl Runner {
             },
         };
         world.submit(kind, range);
+    }
+
+    /// Where a write that has not ended begins.
+    fn written_now(&mut self, world: &World) -> Option<u64> {
+        let writes: Vec<_> = world.writes_under_way().collect();
+        self.rng.choice(writes).map(|range| range.start.0 + 3)
     }
 }
