@@ -132,8 +132,26 @@ fn writes_of_a_migration(vm: &Vm, bad: &Dust) -> Result<()> {
         ensure!(state == "in_sync", "member {member} is {state}");
     }
     vm.ensure_in_sync(VOLUME)?;
+    one_here_another_there(vm, bad, &new)?;
     vm.stop_volume(VOLUME)?;
     new.remove(vm)
+}
+
+/// In one request there are rows of which one member can't be read, and such of which another can't, even side by side in a chunk:
+/// each row by itself tells what it is.
+fn one_here_another_there(vm: &Vm, bad: &Dust, new: &Dust) -> Result<()> {
+    // In the first of these rows the second member has data and the third one parity, in the next one data.
+    let (first, next) = (12, 13);
+    let read = format!("dd if=/dev/{VOLUME} bs=256k skip={} count=1 iflag=direct status=none | sha256sum", first / 2);
+    let before = vm.ok(&read)?;
+    bad.spoil(vm, DATA + first * ROW + 3)?;
+    new.spoil(vm, DATA + first * ROW + 9)?;
+    new.spoil(vm, DATA + next * ROW + 5)?;
+    let errors = |member: u64| vm.number(VOLUME, &format!("members/{member}/read_errors"));
+    let counted = errors(1)? + errors(3)?;
+    ensure!(vm.ok(&read)? == before, "a read gives something else");
+    ensure!(errors(1)? + errors(3)? > counted, "no read failed");
+    Ok(())
 }
 
 /// Blocks of a member in a row of chunks of 64 KiB.

@@ -4,6 +4,7 @@
 //! for it. One at which this happens too often is not to be relied on any more.
 
 use crate::geometry::{MemberMask, Range};
+use crate::ondisk::UNIT;
 use crate::placement::Set;
 
 /// Reads that may fail at a member before it counts as faulty; as many as md allows.
@@ -56,5 +57,72 @@ pub fn verdict(
         Verdict::Fault
     } else {
         Verdict::Mend
+    }
+}
+
+/// How a read goes on where members can't be read: run by run, for one that fails in one row may be
+/// all there is that tells of the next.
+pub struct Detour {
+    /// Who failed last, wherever that was: asked last.
+    hint: MemberMask,
+    /// Who failed at this run.
+    bad: MemberMask,
+    avoided: MemberMask,
+    /// Runs are as long as a unit from here on.
+    by_unit: bool,
+}
+
+impl Detour {
+    /// Of a read that failed at those members somewhere, if it was tried before.
+    pub const fn new(failed: MemberMask) -> Self {
+        Detour {
+            hint: failed,
+            bad: MemberMask::EMPTY,
+            avoided: failed,
+            by_unit: false,
+        }
+    }
+
+    /// The next run begins.
+    pub fn begin(&mut self) {
+        (self.bad, self.avoided) = (MemberMask::EMPTY, self.hint);
+    }
+
+    /// Members that the run is not to be read from.
+    pub const fn avoided(&self) -> MemberMask {
+        self.avoided
+    }
+
+    /// What of `rest` is to be read at once.
+    pub fn part(&self, rest: Range) -> Range {
+        match self.by_unit {
+            true => Range::new(
+                rest.start,
+                (rest.start + UNIT).round_down(UNIT).min(rest.end),
+            ),
+            false => rest,
+        }
+    }
+
+    /// The run of `set` failed at those members, or at none of them, because too many are missing
+    /// or avoided. Whether there is another way to read it.
+    pub fn goes_on(&mut self, set: &Set, failed: MemberMask) -> bool {
+        if !(failed & !self.bad).is_empty() {
+            self.bad = self.bad | failed;
+            (self.hint, self.avoided) = (self.bad, self.bad);
+            return true;
+        }
+        if self.avoided != self.bad {
+            // Those failed elsewhere.
+            self.avoided = self.bad;
+            return true;
+        }
+        // Two that fail in a run perhaps do so in different rows of it.
+        let is_long = !self.by_unit && !self.bad.is_empty() && set.layout.level.is_redundant();
+        if is_long {
+            *self = Detour::new(MemberMask::EMPTY);
+            self.by_unit = true;
+        }
+        is_long
     }
 }

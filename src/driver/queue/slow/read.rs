@@ -4,6 +4,7 @@
 
 use restripe_core::admit::Route;
 use restripe_core::geometry::{Logical, MemberMask, Range, Sectors};
+use restripe_core::mend::Detour;
 use restripe_core::placement::{Place, Set};
 use restripe_core::stripe::{self, plan_rebuild_into, Read};
 
@@ -20,34 +21,21 @@ use crate::volume::{View, Volume};
 pub(in crate::queue) fn read(volume: &Volume, mut rq: OwnedRequest<Queue>) {
     let mut is_rebuilt = false;
     loop {
-        let Some((mut back, view)) = enter(volume, rq, is_rebuilt) else {
+        let Some((back, view)) = enter(volume, rq, is_rebuilt) else {
             return;
         };
-        let result = read_all(volume, &view, &back, back.data().failed);
+        let result = read_all(volume, &view, &back);
         let is_current = view.is_current();
         drop(view);
         match result {
             Ok(()) => return finish(back, Status::OK),
-            Err(Failure::Members(members)) => {
-                let io = back.data_mut();
-                let new = members & !io.failed;
-                io.failed = io.failed | members;
-                for member in members.iter() {
-                    volume.count_read_error(member);
-                }
-                if new.is_empty() {
-                    return finish(back, Status::IOERR);
-                }
-                rq = back;
-            }
-            Err(Failure::Stale) => rq = back,
+            Err(Failure::Stale) => {}
             // By now more of the parity may be known to be true.
-            Err(Failure::Lost) if !is_current => rq = back,
-            Err(Failure::Unlocked) => (rq, is_rebuilt) = (back, true),
-            Err(Failure::Lost | Failure::Gap(_) | Failure::Wait { .. }) => {
-                return finish(back, Status::IOERR)
-            }
+            Err(Failure::Lost) if !is_current => {}
+            Err(Failure::Unlocked) => is_rebuilt = true,
+            Err(_) => return finish(back, Status::IOERR),
         }
+        rq = back;
     }
 }
 
@@ -118,13 +106,9 @@ fn is_rebuilt(view: &View, range: Range, avoid: MemberMask) -> bool {
     false
 }
 
-fn read_all(
-    volume: &Volume,
-    view: &View,
-    rq: &OwnedRequest<Queue>,
-    avoid: MemberMask,
-) -> Result<(), Failure> {
+fn read_all(volume: &Volume, view: &View, rq: &OwnedRequest<Queue>) -> Result<(), Failure> {
     let range = range_of(rq);
+    let mut detour = Detour::new(rq.data().failed);
     let mut x = range.start;
     while x < range.end {
         let (route, alive, end) = view.way(x);
@@ -140,14 +124,13 @@ fn read_all(
         } else if route == Route::Target && x < gap.start {
             end = end.min(gap.start);
         }
-        let to = x - range.start;
-        let (set, part) = (view.set(route), (x, end - x, to));
-        let run = match from_set(volume, view, set, rq, part, (alive, avoid)) {
+        let (part, set) = (Range::new(x, end), view.set(route));
+        let run = match from_set(volume, view, (set, alive), rq, part, &mut detour) {
             Err(Failure::Unlocked) => return Err(Failure::Unlocked),
             // I3: what the target does not give, the source still has.
             Err(_) if in_gap => {
-                let source = &view.map.source;
-                from_set(volume, view, source, rq, part, (alive, avoid))?
+                let source = (&view.map.source, alive);
+                from_set(volume, view, source, rq, part, &mut detour)?
             }
             result => result?,
         };
@@ -172,23 +155,36 @@ fn from_window(
     Ok(range.end)
 }
 
-/// Reads the first run of `len` sectors from `x` on to `to` sectors into the request.
+/// Reads the first run of `part`, from wherever it can be.
 fn from_set(
     volume: &Volume,
     view: &View,
-    set: &Set,
+    (set, alive): (&Set, MemberMask),
     rq: &OwnedRequest<Queue>,
-    (x, len, to): (Logical, Sectors, Sectors),
-    (alive, avoid): (MemberMask, MemberMask),
+    part: Range,
+    detour: &mut Detour,
 ) -> Result<Sectors, Failure> {
-    match stripe::read(set, alive & !avoid, x, len) {
-        Read::Direct(place) => direct(view, rq, place, to),
-        Read::Rebuild(run) => rebuild(volume, view, (set, alive & !avoid), rq, (x, run, to)),
-        // Perhaps what failed was another place on that member.
-        Read::Lost(_) => match stripe::read(set, alive, x, len) {
+    let x = part.start;
+    let to = x - range_of(rq).start;
+    detour.begin();
+    loop {
+        let left = alive & !detour.avoided();
+        let result = match stripe::read(set, left, x, detour.part(part).len()) {
             Read::Direct(place) => direct(view, rq, place, to),
-            Read::Rebuild(_) | Read::Lost(_) => Err(Failure::Lost),
-        },
+            Read::Rebuild(run) => rebuild(volume, view, (set, left), rq, (x, run, to)),
+            Read::Lost(_) => Err(Failure::Lost),
+        };
+        let failed = match &result {
+            Err(Failure::Members(failed)) => *failed,
+            Err(Failure::Lost) => MemberMask::EMPTY,
+            _ => return result,
+        };
+        for member in failed.iter() {
+            volume.count_read_error(member);
+        }
+        if !detour.goes_on(set, failed) {
+            return result;
+        }
     }
 }
 
