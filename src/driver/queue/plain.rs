@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Writes of levels without parity: clones to all copies, in the submitter's context.
 
-use restripe_core::geometry::{MemberMask, Sectors};
+use restripe_core::geometry::Sectors;
 use restripe_core::placement::Place;
 use restripe_core::stripe::{self, Read};
 
@@ -84,13 +84,9 @@ pub(super) fn dataless_done(mut rq: OwnedRequest<Queue>, outcome: Outcome) {
         // A discard need not do anything.
         return finish(rq, Status::OK);
     }
-    if outcome.status == Status::NOTSUPP {
-        // Then by writing zeroes; the range stays locked.
-        let io = rq.data_mut();
-        io.view = None;
-        io.stage = Stage::SlowWrite;
-        io.failed = MemberMask::EMPTY;
-        return rq.enqueue_by(Volume::workers);
-    }
-    fault(rq, failed_members(&outcome));
+    // Then by writing them, with the map and the range kept, for copies may differ by now. Whatever
+    // the error says: disks tell in many ways that they can't, and of one that does not work the
+    // writes will tell.
+    rq.data_mut().stage = Stage::SlowWrite;
+    rq.enqueue_by(Volume::workers);
 }

@@ -19,8 +19,13 @@ use crate::sys::block::{Flags, Op, Status};
 use crate::volume::{View, Volume};
 
 /// Writes the request, by a worker.
-pub(in crate::queue) fn write(volume: &Volume, rq: OwnedRequest<Queue>) {
-    let Some((mut rq, view)) = enter_slow(volume, rq) else {
+pub(in crate::queue) fn write(volume: &Volume, mut rq: OwnedRequest<Queue>) {
+    // One that began in another way goes on under its map.
+    let entered = match rq.data_mut().view.take() {
+        Some(view) => Some((rq, view)),
+        None => enter_slow(volume, rq),
+    };
+    let Some((mut rq, view)) = entered else {
         return;
     };
     let mut done = rq.data().done;
