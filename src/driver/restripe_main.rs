@@ -30,17 +30,13 @@ module! {
 }
 
 struct Restripe {
-    // Dropped in this order: first nobody can ask for anything any more.
     _control: control::Control,
-    _sys: sys::Sys,
 }
 
 impl kernel::Module for Restripe {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        let sys = sys::Sys::new()?;
         Ok(Self {
             _control: control::Control::new()?,
-            _sys: sys,
         })
     }
 }

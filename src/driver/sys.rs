@@ -16,19 +16,3 @@ pub mod sync;
 pub mod sysfs;
 pub mod time;
 pub mod work;
-
-use kernel::prelude::*;
-
-/// What the layer itself needs for as long as the module is loaded.
-pub struct Sys {
-    _bios: block::bio::BioSetOwner,
-}
-
-impl Sys {
-    /// Call once, first thing in the module's `init`, and keep the value until all else is gone.
-    pub fn new() -> Result<Self> {
-        Ok(Self {
-            _bios: block::bio::BioSetOwner::new()?,
-        })
-    }
-}

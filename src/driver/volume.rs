@@ -37,6 +37,7 @@ use restripe_core::shape::Change;
 use restripe_core::text::Refusal;
 
 use crate::queue::{self, Kit, ParityOp, Queue};
+use crate::sys::block::bio::BioSet;
 use crate::sys::block::{Disk, HolderLink, Member};
 use crate::sys::sync::{Entered, Epochs, SpinLockIrq, WaitQueue};
 use crate::sys::time::now_ns;
@@ -102,6 +103,8 @@ pub(crate) struct Volume {
     /// The window that is being rewritten: reads of it are answered from here.
     #[pin]
     window: SpinLockIrq<Option<Arc<Window>>>,
+    /// For I/O to its members, whoever comes.
+    bios: Arc<BioSet>,
     errors: [Errors; MAX_MEMBERS],
     /// See [`life`].
     life: Atomic<u32>,
@@ -307,6 +310,11 @@ impl Volume {
     /// A member's device.
     pub(crate) fn member(&self, id: MemberId) -> Option<Arc<Member>> {
         self.members.lock()[usize::from(id.0)].clone()
+    }
+
+    /// Where bios for its members come from: those that come in later are opened with that.
+    pub(crate) fn bios(&self) -> &Arc<BioSet> {
+        &self.bios
     }
 
     /// Reads and writes that failed at a member.

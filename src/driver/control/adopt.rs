@@ -13,7 +13,7 @@ use restripe_core::{
 };
 
 use super::{
-    device::Device,
+    device::{Device, Opener},
     disks::{self, new_superblock, prepare},
     last_error::no_memory,
     launch::{in_order, launch, Found},
@@ -32,7 +32,7 @@ pub(super) fn adopt(shared: &Arc<Shared>, line: &[u8]) -> Result<(), Refusal> {
     if let Some(witness) = command.witness {
         return adopt_full(shared, &command, witness);
     }
-    let device = Device::open(&shared.registry, command.dev, Access::ReadWrite, &[])?;
+    let device = Opener::new(shared, Access::ReadWrite)?.open(command.dev, &[])?;
     let member = device.as_new(true)?;
     let size = device.adopted_size(&member.geometry, command.size, command.force)?;
     let stamp = new_stamp();
@@ -59,7 +59,7 @@ fn adopt_full(
     witness: &str,
 ) -> Result<(), Refusal> {
     let names = [command.dev, witness];
-    let devices = Device::open_all(&shared.registry, &names, Access::ReadWrite)?;
+    let devices = Opener::new(shared, Access::ReadWrite)?.open_all(&names)?;
     let [disk, witness] = &devices[..] else {
         unreachable!("two names are two devices");
     };

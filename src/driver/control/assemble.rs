@@ -13,7 +13,7 @@ use restripe_core::{
 };
 
 use super::{
-    device::Device,
+    device::{Device, Opener},
     disks::{self, new_superblock, Superblocks, PIECE},
     last_error::no_memory,
     launch::{launch, Found},
@@ -32,7 +32,7 @@ pub(super) fn assemble(shared: &Arc<Shared>, line: &[u8]) -> Result<(), Refusal>
     } else {
         Access::ReadWrite
     };
-    let devices = Device::open_all(&shared.registry, &command.members, access)?;
+    let devices = Opener::new(shared, access)?.open_all(&command.members)?;
     let mut superblock = new_superblock()?;
     let mut disks = Superblocks::of(&devices)?;
     let assembly = recover(&mut disks, &command.members, &options, &mut superblock)?;

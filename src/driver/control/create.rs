@@ -12,7 +12,7 @@ use restripe_core::{
 };
 
 use super::{
-    device::Device,
+    device::{Device, Opener},
     disks::{new_superblock, prepare},
     last_error::no_memory,
     launch::{in_order, launch, Found},
@@ -25,7 +25,7 @@ use crate::sys::block::member::Access;
 /// Checks everything, then writes.
 pub(super) fn create(shared: &Arc<Shared>, line: &[u8]) -> Result<(), Refusal> {
     let command = command::create(line)?;
-    let devices = Device::open_all(&shared.registry, &command.members, Access::ReadWrite)?;
+    let devices = Opener::new(shared, Access::ReadWrite)?.open_all(&command.members)?;
     let members = as_new(&devices, command.force)?;
     let stamp = new_stamp();
     let wish = CreateWish {

@@ -18,23 +18,45 @@ use restripe_core::{
     text::Refusal,
 };
 
-use super::{last_error::no_memory, new_uuid, registry::Registry};
+use super::{last_error::no_memory, new_uuid, registry::Registry, Shared};
+use crate::sys::block::bio::BioSet;
 use crate::sys::block::member::{Access, Member, OpenError};
+use crate::volume::Volume;
 
-/// An open device, and what the user calls it.
-pub(super) struct Device<'a> {
-    pub(super) name: &'a str,
-    pub(super) member: Arc<Member>,
+/// How the devices of a line are opened.
+pub(super) struct Opener<'a> {
+    registry: &'a Mutex<Registry>,
+    access: Access,
+    bios: Arc<BioSet>,
 }
 
-impl<'a> Device<'a> {
-    /// Opens it. `others` are those that the same line named before.
-    pub(super) fn open(
-        registry: &Mutex<Registry>,
-        name: &'a str,
-        access: Access,
-        others: &[Device<'a>],
-    ) -> Result<Self, Refusal> {
+impl<'a> Opener<'a> {
+    /// For a volume to come, or for none.
+    pub(super) fn new(shared: &'a Shared, access: Access) -> Result<Self, Refusal> {
+        let bios = BioSet::new().map_err(no_memory)?;
+        let registry = &shared.registry;
+        Ok(Opener {
+            registry,
+            access,
+            bios,
+        })
+    }
+
+    /// For a volume that there is.
+    pub(super) fn of(shared: &'a Shared, volume: &Volume, access: Access) -> Self {
+        Opener {
+            registry: &shared.registry,
+            access,
+            bios: volume.bios().clone(),
+        }
+    }
+
+    /// Opens one. `others` are those that the same line named before.
+    pub(super) fn open<'d>(
+        &self,
+        name: &'d str,
+        others: &[Device<'d>],
+    ) -> Result<Device<'d>, Refusal> {
         let path = CString::try_from_fmt(fmt!("{}", name)).map_err(|_| {
             refusal!(
                 EINVAL,
@@ -42,8 +64,8 @@ impl<'a> Device<'a> {
                 name
             )
         })?;
-        let member = Member::open(&path, access)
-            .map_err(|error| refuse(registry, name, &path, error, others))?;
+        let member = Member::open(&path, self.access, self.bios.clone())
+            .map_err(|error| self.refuse(name, &path, error, others))?;
         let member = Arc::new(member, GFP_KERNEL).map_err(no_memory)?;
         let device = Device { name, member };
         if let Some(twin) = device.twin(others) {
@@ -53,19 +75,66 @@ impl<'a> Device<'a> {
     }
 
     /// Opens all that a line names, each once.
-    pub(super) fn open_all(
-        registry: &Mutex<Registry>,
-        names: &[&'a str],
-        access: Access,
-    ) -> Result<KVec<Device<'a>>, Refusal> {
+    pub(super) fn open_all<'d>(&self, names: &[&'d str]) -> Result<KVec<Device<'d>>, Refusal> {
         let mut devices = KVec::with_capacity(names.len(), GFP_KERNEL).map_err(no_memory)?;
         for name in names {
-            let device = Device::open(registry, name, access, &devices)?;
+            let device = self.open(name, &devices)?;
             devices.push(device, GFP_KERNEL).map_err(no_memory)?;
         }
         Ok(devices)
     }
 
+    /// Why it can't be opened.
+    fn refuse(&self, name: &str, path: &CStr, error: OpenError, others: &[Device<'_>]) -> Refusal {
+        match error {
+            OpenError::NotFound => refusal!(
+                ENOENT,
+                "{} does not exist, or no device is behind it; check the name",
+                name
+            ),
+            OpenError::NotBlockDevice => refusal!(
+                EINVAL,
+                "{} is not a block device; give a disk or a partition",
+                name
+            ),
+            OpenError::WriteProtected => write_protected(name),
+            OpenError::NoMedium => refusal!(ENODEV, "{} has no medium in it; insert one", name),
+            OpenError::Busy => self.busy(name, path, others),
+            OpenError::Other(error) => refusal!(
+                EIO,
+                "{} can't be opened (error {}); see the kernel's log",
+                name,
+                error.to_errno()
+            ),
+        }
+    }
+
+    /// Who has it.
+    fn busy(&self, name: &str, path: &CStr, others: &[Device<'_>]) -> Refusal {
+        if let Ok(member) = Member::open(path, Access::Examine, self.bios.clone()) {
+            let devt = member.devt();
+            if let Some(twin) = others.iter().find(|other| other.member.devt() == devt) {
+                return same(twin, name);
+            }
+            if let Some(holder) = self.registry.lock().holder(devt) {
+                return belongs_to(name, holder);
+            }
+        }
+        refusal!(
+            EBUSY,
+            "{} is in use: mounted, or held by another program or array; unmount it or end what uses it",
+            name
+        )
+    }
+}
+
+/// An open device, and what the user calls it.
+pub(super) struct Device<'a> {
+    pub(super) name: &'a str,
+    pub(super) member: Arc<Member>,
+}
+
+impl<'a> Device<'a> {
     fn twin<'d>(&self, others: &'d [Device<'a>]) -> Option<&'d Device<'a>> {
         let devt = self.member.devt();
         others.iter().find(|other| other.member.devt() == devt)
@@ -137,55 +206,6 @@ fn write_protected(name: &str) -> Refusal {
     refusal!(
         EROFS,
         "{} can't be written to; make it writable or choose another device",
-        name
-    )
-}
-
-/// Why it can't be opened.
-fn refuse(
-    registry: &Mutex<Registry>,
-    name: &str,
-    path: &CStr,
-    error: OpenError,
-    others: &[Device<'_>],
-) -> Refusal {
-    match error {
-        OpenError::NotFound => refusal!(
-            ENOENT,
-            "{} does not exist, or no device is behind it; check the name",
-            name
-        ),
-        OpenError::NotBlockDevice => refusal!(
-            EINVAL,
-            "{} is not a block device; give a disk or a partition",
-            name
-        ),
-        OpenError::WriteProtected => write_protected(name),
-        OpenError::NoMedium => refusal!(ENODEV, "{} has no medium in it; insert one", name),
-        OpenError::Busy => busy(registry, name, path, others),
-        OpenError::Other(error) => refusal!(
-            EIO,
-            "{} can't be opened (error {}); see the kernel's log",
-            name,
-            error.to_errno()
-        ),
-    }
-}
-
-/// Who has it.
-fn busy(registry: &Mutex<Registry>, name: &str, path: &CStr, others: &[Device<'_>]) -> Refusal {
-    if let Ok(member) = Member::open(path, Access::Examine) {
-        let devt = member.devt();
-        if let Some(twin) = others.iter().find(|other| other.member.devt() == devt) {
-            return same(twin, name);
-        }
-        if let Some(holder) = registry.lock().holder(devt) {
-            return belongs_to(name, holder);
-        }
-    }
-    refusal!(
-        EBUSY,
-        "{} is in use: mounted, or held by another program or array; unmount it or end what uses it",
         name
     )
 }

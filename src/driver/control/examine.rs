@@ -12,7 +12,7 @@ use restripe_core::{
 };
 
 use super::{
-    device::Device,
+    device::{Device, Opener},
     disks::{new_superblock, Superblocks},
     last_error::no_memory,
     ClassNode,
@@ -22,8 +22,7 @@ use crate::sys::block::member::Access;
 /// Reads the newest superblock that is whole, and keeps its fields for who reads the file.
 pub(super) fn examine(node: &ClassNode, line: &[u8]) -> Result<(), Refusal> {
     let dev = command::examine(line)?;
-    let registry = &node.shared.registry;
-    let device = Device::open(registry, dev, Access::Examine, &[])?;
+    let device = Opener::new(&node.shared, Access::Examine)?.open(dev, &[])?;
     let mut superblock = new_superblock()?;
     let mut text = Growing(KVec::new());
     write_all(&device, &mut superblock, &mut text)?;

@@ -194,6 +194,8 @@ fn make(start: Start, hw_queues: usize) -> Result<Made> {
         members[usize::from(member.id.0)] = Some(member.device.clone());
         slots[usize::from(member.id.0)] = member.slot;
     }
+    let first = start.members.first().ok_or(EINVAL)?;
+    let bios = first.device.bios().clone();
     let memory = JobMemory::for_jobs(&start.superblock)?;
     let (view, spares) = worker::views(&start.superblock, start.read_only, &members)?;
     let epochs = Epochs::new(hw_queues, view)?;
@@ -223,6 +225,7 @@ fn make(start: Start, hw_queues: usize) -> Result<Made> {
             large_ops <- large_ops,
             kits <- kits,
             window <- new_spinlock_irq!(None),
+            bios,
             errors: [const { Errors::new() }; MAX_MEMBERS],
             life: Atomic::new(life::STARTING),
             failed: Atomic::new(false),

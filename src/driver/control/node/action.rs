@@ -14,7 +14,7 @@ use restripe_core::{
 
 use super::{migrate, progress, scan, Node};
 use crate::control::{
-    device::Device,
+    device::{Device, Opener},
     disks::{new_superblock, prepare, Superblocks},
 };
 use crate::sys::block::member::Access;
@@ -48,7 +48,8 @@ pub(super) fn store(node: &Node, line: &[u8]) -> Result {
 fn come(node: &Node, dev: &str, force: bool, old: Option<MemberId>) -> Result<(), Refusal> {
     let mut now = new_superblock()?;
     node.volume.superblock(|sb| now.copy_from(sb));
-    let devices = Device::open_all(&node.shared.registry, &[dev], Access::ReadWrite)?;
+    let opener = Opener::of(&node.shared, &node.volume, Access::ReadWrite);
+    let devices = opener.open_all(&[dev])?;
     let device = &devices[0];
     let new = match returning(&devices, &now)? {
         Some(new) if old.is_none() => new,

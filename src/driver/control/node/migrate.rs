@@ -21,7 +21,7 @@ use restripe_core::{
 use super::{progress, scan, Node};
 use crate::control::{
     create::as_new,
-    device::Device,
+    device::{Device, Opener},
     disks::{new_superblock, prepare},
     examine::Growing,
     last_error::no_memory,
@@ -131,7 +131,7 @@ fn migrate(node: &Node, line: &[u8], command: &command::Migrate<'_>) -> Result<K
     } else {
         Access::ReadWrite
     };
-    let devices = Device::open_all(&node.shared.registry, &command.add, access)?;
+    let devices = Opener::of(&node.shared, &node.volume, access).open_all(&command.add)?;
     let planned = Planned::new(&node.next, command, &devices)?;
     if command.scan {
         scan::start(node, line, &devices, &planned)?;

@@ -14,10 +14,10 @@ mod batch;
 pub(super) mod core_io;
 mod io_box;
 mod scope;
-pub(super) mod set;
+mod set;
 
 pub use batch::Batch;
 pub use core_io::Outcome;
 pub use io_box::{IoBox, IoContext};
 pub use scope::scope;
-pub use set::BioSetOwner;
+pub use set::BioSet;

@@ -3,6 +3,7 @@
 //! [`Member`]: an open block device, ours alone if it is to be written to; [`HolderLink`]: shows
 //! it under the volume in `lsblk`.
 
+use super::bio::BioSet;
 use super::gen_disk::{Disk, DiskRef};
 use super::mq::Operations;
 use crate::sys::pb;
@@ -11,10 +12,7 @@ use kernel::{
     bindings,
     error::{from_err_ptr, to_result},
     prelude::*,
-    sync::{
-        atomic::{Atomic, Relaxed},
-        Arc,
-    },
+    sync::Arc,
 };
 
 /// How a device is opened.
@@ -70,47 +68,13 @@ impl OpenError {
     }
 }
 
-/// Whom the block layer knows as the holder of the device.
-struct Holder {
-    dead: Atomic<u32>,
-}
-
-impl Holder {
-    /// # Safety
-    ///
-    /// Called by the block layer, for a device opened with [`Holder::OPS`], with `bd_holder_lock`
-    /// held, which is ours to release.
-    unsafe extern "C" fn mark_dead(bdev: *mut bindings::block_device, _surprise: bool) {
-        // SAFETY: The holder is what `Member::open` gave, and it is there while the device is open,
-        // that is at least while the lock is held.
-        unsafe {
-            let holder = (*bdev).bd_holder.cast::<Holder>();
-            (*holder).dead.store(1, Relaxed);
-            bindings::mutex_unlock(&raw mut (*bdev).bd_holder_lock);
-        }
-    }
-
-    /// # Safety
-    ///
-    /// As [`Holder::mark_dead`].
-    unsafe extern "C" fn sync(bdev: *mut bindings::block_device) {
-        // What the volume holds is its users' to sync; the device itself is not cached.
-        // SAFETY: By the caller's contract.
-        unsafe { bindings::mutex_unlock(&raw mut (*bdev).bd_holder_lock) };
-    }
-
-    const OPS: bindings::blk_holder_ops = bindings::blk_holder_ops {
-        mark_dead: Some(Self::mark_dead),
-        sync: Some(Self::sync),
-        ..pin_init::zeroed()
-    };
-}
-
 /// An open block device. Closes when dropped: in *task* context.
 pub struct Member {
     file: NonNull<bindings::file>,
     bdev: NonNull<bindings::block_device>,
-    holder: KBox<Holder>,
+    /// Its address is whom the block layer knows as the holder of the device.
+    _holder: KBox<u8>,
+    bios: Arc<BioSet>,
     /// Opened for ourselves.
     is_ours: bool,
     info: pb::restripe_bdev_info,
@@ -124,28 +88,23 @@ unsafe impl Sync for Member {}
 
 impl Member {
     /// Opens the device at `path`, in the calling task's name space: call it in the task that
-    /// writes the control file. *Task* context.
-    pub fn open(path: &CStr, access: Access) -> Result<Self, OpenError> {
-        let holder = KBox::new(
-            Holder {
-                dead: Atomic::new(0),
-            },
-            GFP_KERNEL,
-        )
-        .map_err(|e| OpenError::Other(e.into()))?;
-        let (mode, who, ops): (_, *const Holder, *const _) = match access {
-            Access::Examine => (pb::BLK_OPEN_READ, core::ptr::null(), core::ptr::null()),
-            Access::ReadOnly => (pb::BLK_OPEN_READ, &*holder, &Holder::OPS),
-            Access::ReadWrite => (
-                pb::BLK_OPEN_READ | pb::BLK_OPEN_WRITE,
-                &*holder,
-                &Holder::OPS,
-            ),
+    /// writes the control file. I/O to it takes its bios from `bios`. *Task* context.
+    pub fn open(path: &CStr, access: Access, bios: Arc<BioSet>) -> Result<Self, OpenError> {
+        let holder = KBox::new(0, GFP_KERNEL).map_err(|e| OpenError::Other(e.into()))?;
+        let (mode, who): (_, *const u8) = match access {
+            Access::Examine => (pb::BLK_OPEN_READ, core::ptr::null()),
+            Access::ReadOnly => (pb::BLK_OPEN_READ, &*holder),
+            Access::ReadWrite => (pb::BLK_OPEN_READ | pb::BLK_OPEN_WRITE, &*holder),
         };
         // SAFETY: The path is a string; the holder lives as long as the member, which closes the
         // device first.
         let file = from_err_ptr(unsafe {
-            bindings::bdev_file_open_by_path(path.as_char_ptr(), mode, who.cast_mut().cast(), ops)
+            bindings::bdev_file_open_by_path(
+                path.as_char_ptr(),
+                mode,
+                who.cast_mut().cast(),
+                core::ptr::null(),
+            )
         })
         .map_err(OpenError::new)?;
         // SAFETY: It is the file of a block device.
@@ -161,7 +120,8 @@ impl Member {
             file: unsafe { NonNull::new_unchecked(file) },
             // SAFETY: As above.
             bdev: unsafe { NonNull::new_unchecked(bdev) },
-            holder,
+            _holder: holder,
+            bios,
             is_ours: access != Access::Examine,
             info,
             name,
@@ -254,9 +214,9 @@ impl Member {
         self.info.rotational
     }
 
-    /// Whether it was taken away.
-    pub fn is_dead(&self) -> bool {
-        self.holder.dead.load(Relaxed) != 0
+    /// Where bios for it come from.
+    pub fn bios(&self) -> &Arc<BioSet> {
+        &self.bios
     }
 
     /// The identifier the device has for life, and its length, if it tells one.

@@ -2,10 +2,7 @@
 
 //! [`Batch`]: sends I/O to members. *Task* or *queue* context.
 
-use super::{
-    core_io::{IoBio, IoGroup, INLINE_BIOS},
-    set,
-};
+use super::core_io::{IoBio, IoGroup, INLINE_BIOS};
 use crate::sys::{
     block::{
         mq::{Operations, Request},
@@ -95,10 +92,9 @@ impl<'s> Batch<'s> {
                 return (this, false);
             }
         }
-        // SAFETY: The set is set up as long as the module is loaded. With GFP_NOIO, which may
-        // wait, this never fails.
-        let bio =
-            unsafe { bindings::bio_alloc_bioset(member.bdev(), vecs, 0, pb::GFP_NOIO, set::raw()) };
+        let set = member.bios().raw();
+        // SAFETY: The member keeps the set. With GFP_NOIO, which may wait, this never fails.
+        let bio = unsafe { bindings::bio_alloc_bioset(member.bdev(), vecs, 0, pb::GFP_NOIO, set) };
         // SAFETY: The set's front pad makes each of its bios part of an `IoBio`.
         (unsafe { kernel::container_of!(bio, IoBio, bio) }, true)
     }
@@ -121,9 +117,9 @@ impl<'s> Batch<'s> {
             };
             return (err == 0).then_some((this, false));
         }
-        // SAFETY: As above, and the set is set up as long as the module is loaded.
-        let bio =
-            unsafe { bindings::bio_alloc_clone(member.bdev(), src, pb::GFP_NOIO, set::raw()) };
+        let set = member.bios().raw();
+        // SAFETY: As above, and the member keeps the set.
+        let bio = unsafe { bindings::bio_alloc_clone(member.bdev(), src, pb::GFP_NOIO, set) };
         // SAFETY: The set's front pad makes each of its bios part of an `IoBio`.
         (!bio.is_null()).then(|| (unsafe { kernel::container_of!(bio, IoBio, bio) }, true))
     }

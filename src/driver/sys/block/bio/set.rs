@@ -1,54 +1,66 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The reserved bioset of the module, for bios that have no room in their owner.
+//! [`BioSet`]: a volume's reserve of bios, for I/O that has no room in its owner.
+//!
+//! Each volume has one of its own. A volume may be a member of another: if both took from one
+//! reserve, all of it could be in the upper one's requests to the lower one, which would wait for
+//! a bio to carry them out.
 //!
 //! It has a rescuer: bios allocated under `current->bio_list` are only sent when the outermost
 //! `submit_bio` returns, so a second allocation could wait for the first for ever without one.
 
 use super::core_io::IoBio;
 use crate::sys::pb;
-use kernel::{bindings, error::to_result, prelude::*, types::Opaque};
+use kernel::{bindings, error::to_result, prelude::*, sync::Arc, types::Opaque};
 
-/// How many bios can always be had.
-const RESERVE: u32 = 128;
+/// How many bios can always be had. One would do, since each is sent as soon as it is there; more
+/// keep many requests going while there is no memory.
+const RESERVE: u32 = 32;
 
-struct BioSet(Opaque<bindings::bio_set>);
+/// A reserve of bios.
+#[pin_data(PinnedDrop)]
+pub struct BioSet {
+    #[pin]
+    inner: Opaque<bindings::bio_set>,
+}
 
+// SAFETY: A bioset may be used and given up by any task.
+unsafe impl Send for BioSet {}
 // SAFETY: A bioset does its own locking.
 unsafe impl Sync for BioSet {}
 
-static BIO_SET: BioSet = BioSet(Opaque::zeroed());
-
-/// Keeps the bioset set up.
-pub struct BioSetOwner(());
-
-impl BioSetOwner {
-    /// There is one bioset, hence one owner at a time. Task context.
-    pub(in crate::sys) fn new() -> Result<Self> {
+impl BioSet {
+    /// *Task* context.
+    pub fn new() -> Result<Arc<Self>> {
         // CAST: The pad is a few words.
         let front_pad = IoBio::FRONT_PAD as u32;
-        // SAFETY: The set is static and zeroed, and `Sys` is made once, before any I/O.
-        to_result(unsafe {
-            bindings::bioset_init(
-                BIO_SET.0.get(),
-                RESERVE,
-                front_pad,
-                // CAST: Flag bits.
-                (pb::BIOSET_NEED_BVECS | pb::BIOSET_NEED_RESCUER | pb::BIOSET_PERCPU_CACHE) as i32,
-            )
-        })?;
-        Ok(Self(()))
+        let flags = pb::BIOSET_NEED_BVECS | pb::BIOSET_NEED_RESCUER | pb::BIOSET_PERCPU_CACHE;
+        Arc::pin_init(
+            try_pin_init!(Self {
+                inner <- Opaque::try_ffi_init(|slot: *mut bindings::bio_set| {
+                    // SAFETY: `slot` is room for a set, at its final address; it begins as zeroes.
+                    to_result(unsafe {
+                        slot.write(pin_init::zeroed());
+                        // CAST: Flag bits.
+                        bindings::bioset_init(slot, RESERVE, front_pad, flags as i32)
+                    })
+                }),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// The set, for allocations.
+    pub(super) fn raw(&self) -> *mut bindings::bio_set {
+        self.inner.get()
     }
 }
 
-impl Drop for BioSetOwner {
-    fn drop(&mut self) {
-        // SAFETY: It was set up by `new`, and no volume is left to have bios of it in flight.
-        unsafe { bindings::bioset_exit(BIO_SET.0.get()) };
+#[pinned_drop]
+impl PinnedDrop for BioSet {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: It was set up by `new`; whoever has a bio of it in flight borrows a member, and
+        // so this.
+        unsafe { bindings::bioset_exit(self.inner.get()) };
     }
-}
-
-/// The set, for allocations.
-pub(super) fn raw() -> *mut bindings::bio_set {
-    BIO_SET.0.get()
 }
