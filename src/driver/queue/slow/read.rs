@@ -118,19 +118,23 @@ fn read_all(volume: &Volume, view: &View, rq: &OwnedRequest<Queue>) -> Result<()
             continue;
         }
         let gap = view.cursor().gap();
-        let in_gap = route == Route::Target && gap.contains(x);
+        let in_gap = gap.contains(x);
         if in_gap {
             end = end.min(gap.end);
-        } else if route == Route::Target && x < gap.start {
+        } else if x < gap.start {
             end = end.min(gap.start);
         }
         let (part, set) = (Range::new(x, end), view.set(route));
         let run = match from_set(volume, view, (set, alive), rq, part, &mut detour) {
             Err(Failure::Unlocked) => return Err(Failure::Unlocked),
-            // I3: what the target does not give, the source still has.
+            // I3: what one set does not give, the other has too.
             Err(_) if in_gap => {
-                let source = (&view.map.source, alive);
-                from_set(volume, view, source, rq, part, &mut detour)?
+                let other = match route {
+                    Route::Target => Route::Source,
+                    _ => Route::Target,
+                };
+                let other = (view.set(other), alive);
+                from_set(volume, view, other, rq, part, &mut detour)?
             }
             result => result?,
         };
