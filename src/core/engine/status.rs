@@ -240,4 +240,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             (work, sweep) => work.or(sweep),
         }
     }
+
+    /// Sectors of the volume.
+    pub fn size(&self) -> Sectors {
+        self.map.size
+    }
 }
