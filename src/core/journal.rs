@@ -10,7 +10,8 @@
 //! At assembly all records that count are written once more, in the order of their numbers: every
 //! write is then done in full or not at all. A record that is not on all its members (the crash
 //! came while it was being written, and nothing of its row was) is put there first, for a second
-//! crash may take the one that has it. (Partial parity, md's PPL, is of no use here: it is
+//! crash may take the one that has it. An assembly that may write nothing reads through them instead:
+//! see `journal/overlay.rs`. (Partial parity, md's PPL, is of no use here: it is
 //! XORed with the old data of a member that is missing already.)
 //!
 //! **Room.** Records lie in a ring. Each carries the lap of the map that its write was admitted
@@ -27,6 +28,10 @@
 //! places that are free: what records still tell of them is of rows that the map has on the other
 //! set by then, and [`replays`] leaves those out. The journal is turned off only by a step that
 //! holds all writes, drains and retires everything.
+
+mod overlay;
+
+pub use overlay::{patches, runs, sort, Patch};
 
 use crate::geometry::{div, rem, Logical, MemberMask, Range, Sectors, MAX_MEMBERS};
 use crate::list::List;

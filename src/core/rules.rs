@@ -23,6 +23,8 @@ pub enum Rule {
     I8,
     /// What a parity write changes is in the journal first.
     Journal,
+    /// What may write nothing reads through the journal.
+    Through,
     /// A write waits until its regions are durably marked.
     Marks,
     /// A mark is cleared only when what was written under it is durable.
@@ -39,7 +41,7 @@ pub enum Rule {
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Rule; 15] = [
+    pub const ALL: [Rule; 16] = [
         Rule::I1,
         Rule::I2,
         Rule::I3,
@@ -49,6 +51,7 @@ impl Rule {
         Rule::I7,
         Rule::I8,
         Rule::Journal,
+        Rule::Through,
         Rule::Marks,
         Rule::Sweep,
         Rule::Stale,

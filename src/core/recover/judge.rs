@@ -331,7 +331,8 @@ fn used_sets(sb: &Superblock) -> impl Iterator<Item = &Set> {
 }
 
 /// A parity set short of a member needs parity that is true: where it may not be,
-/// the missing member's data are rebuilt wrong.
+/// the missing member's data are rebuilt wrong. A journal makes it true: it is replayed, or, where
+/// nothing may be written, read through.
 fn refuse_write_hole(
     options: &AssembleOptions,
     sb: &Superblock,
@@ -341,18 +342,11 @@ fn refuse_write_hole(
     let doubtful = used_sets(sb).any(|set| {
         let short = set.layout.level.has_parity() && set.missing(alive) > 0;
         let end = held_end(sb, set);
-        let replayed = sb.journal.in_force && !options.read_only;
-        let torn = !sb.clean && !replayed;
+        let torn = !sb.clean && !sb.journal.in_force;
         short && end > Logical::ZERO && (torn || !set.tells_up_to(end))
     });
     if !doubtful {
         return Ok(());
-    }
-    if options.read_only && sb.journal.in_force && !options.force {
-        return Err(refusal!(
-            EUCLEAN,
-            "the volume was not stopped in order, is short of a member, and its journal can't be replayed with read_only=1; assemble it writable, or say force=1 to read it as it is"
-        ));
     }
     if !(options.degraded && options.force) {
         return Err(refusal!(
@@ -383,7 +377,7 @@ fn update(
 ) -> Result<(), Refusal> {
     assembly.unclean = !sb.clean;
     assembly.epoch = sb.epoch;
-    let journaled = sb.journal.in_force && !options.read_only;
+    let journaled = sb.journal.in_force;
     let left = sb.epoch;
     for (index, row) in sb.members.iter_mut().enumerate() {
         let id = MemberId(index as u8);

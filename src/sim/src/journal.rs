@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use restripe_core::engine::Event;
-use restripe_core::geometry::{MemberMask, Range, Sectors};
-use restripe_core::journal::{counts, record_len, replays};
+use restripe_core::geometry::{MemberId, MemberMask, Physical, Range, Sectors};
+use restripe_core::journal::{Patch, counts, patches, record_len, replays, sort};
 use restripe_core::ondisk::{JOURNAL_HEADER_SIZE, JournalEntry, JournalHeader, Superblock, UNIT};
 use restripe_core::stripe::Transfer;
 
@@ -19,7 +19,8 @@ use crate::world::{View, World};
 
 /// A record that counts: what of it is to be written.
 pub struct Record {
-    /// Where it lies in the journal, and all of it.
+    /// A member that has it, where it lies in the journal, and all of it.
+    member: MemberId,
     at: Sectors,
     tags: Vec<Tag>,
     /// Members that were to have it, and don't.
@@ -81,6 +82,7 @@ pub fn records(
             let mut lack = header.members & sb.in_sync();
             lack.remove(member);
             let record = Record {
+                member,
                 at,
                 tags: region[at.0 as usize..from + payload.len()].to_vec(),
                 lack,
@@ -90,6 +92,25 @@ pub fn records(
         }
     }
     found.into_values().collect()
+}
+
+/// The same records, for an assembly that reads through them.
+pub fn overlay(
+    scenario: &Scenario,
+    blobs: &RefCell<Blobs>,
+    images: &[Image],
+    sb: &Superblock,
+    (epoch, window): (u64, Option<Range>),
+) -> Vec<Patch> {
+    let mut all = Vec::new();
+    for record in records(scenario, blobs, images, sb, (epoch, window)) {
+        let bytes = blobs.borrow().get(&record.tags[..UNIT.0 as usize]);
+        let header = JournalHeader::decode(&bytes, crc).expect("it counts");
+        let at = Physical(scenario.journal(record.member.0)) + record.at;
+        all.extend(patches(sb, window, (&header, &bytes), (record.member, at)));
+    }
+    sort(&mut all);
+    all
 }
 
 impl World {

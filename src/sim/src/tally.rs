@@ -35,6 +35,8 @@ pub struct Tally {
     pub short: u64,
     /// Assemblies without a member more.
     pub degraded: u64,
+    /// Assemblies that write nothing.
+    pub read_only: u64,
     /// States looked at while members were being rebuilt.
     pub rebuilding: u64,
     /// Rebuilds that came to their end.
@@ -75,6 +77,7 @@ impl Tally {
         self.resized += other.resized;
         self.short += other.short;
         self.degraded += other.degraded;
+        self.read_only += other.read_only;
         self.rebuilding += other.rebuilding;
         self.rebuilt += other.rebuilt;
         self.mended += other.mended;
@@ -122,7 +125,7 @@ impl fmt::Display for Tally {
         write!(
             f,
             "of the states {} migrating up, {} down, {} of them turned round; {} in stash windows, {} journaled, {} with a bitmap, {} in a later migration, {} after a change of size, {} short of a member, \
-             {} in rebuilds ({} came to their end); {} assemblies without one member more; migrations of {seen} of {pairs} pairs of levels",
+             {} in rebuilds ({} came to their end); {} assemblies without one member more, {} read-only; migrations of {seen} of {pairs} pairs of levels",
             self.up,
             self.down,
             self.turned,
@@ -135,6 +138,7 @@ impl fmt::Display for Tally {
             self.rebuilding,
             self.rebuilt,
             self.degraded,
+            self.read_only,
         )
     }
 }

@@ -57,7 +57,7 @@ fn where_it_matters(rule: Rule) -> Vec<Scenario> {
     match rule {
         Rule::I1 | Rule::I2 | Rule::I5 => small::windows(),
         Rule::I6 | Rule::I8 | Rule::Marks | Rule::Sweep | Rule::Stale => small::at_rest(),
-        Rule::Journal => small::write_holes(),
+        Rule::Journal | Rule::Through => small::write_holes(),
         Rule::Turn => small::windows(),
         Rule::Leave => small::exchanges(),
         Rule::Seen => small::copies(),
@@ -111,6 +111,7 @@ caught! {
     superblocks: I7,
     parity_is_true: I8,
     the_write_hole: Journal,
+    reading_through: Through,
     marked_before_written: Marks,
     cleared_when_durable: Sweep,
     bitmaps_of_earlier_assemblies: Stale,

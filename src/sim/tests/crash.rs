@@ -57,6 +57,7 @@ fn try_all(what: &str, scenarios: &[Scenario], effort: Effort, seeds: u64, least
         "{what}: {} crash states in {} lives, {} of them in stash windows, {} in {} rebuilds, {} without a member",
         tally.states, tally.lives, tally.windows, tally.rebuilding, tally.rebuilt, tally.degraded
     );
+    assert!(tally.read_only > 0, "nothing was assembled read-only");
     if effort.faults {
         assert!(tally.rebuilt > 0, "no member was ever rebuilt");
     }

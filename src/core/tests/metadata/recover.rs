@@ -370,20 +370,29 @@ fn parity_is_not_believed_where_a_rebuild_has_been() {
     assert_eq!(truth.sets[0].resync, Logical::ZERO);
 }
 
-/// Nothing is replayed then, so rows that were being written are as the cut left them.
+/// It is replayed, or read through: either way rows that were being written are what it says.
 #[test]
-fn a_journal_that_is_not_replayed_makes_nothing_true() {
+fn a_journal_makes_parity_true_read_only_too() {
     let mut sb = created(Level::Raid5, 3, true);
     sb.clean = false;
     sb.journal.in_force = true;
-    let (truth, _) = assemble(&disks(&sb), &PLAIN).expect("all are there");
-    assert_eq!(truth.sets[0].resync.0, truth.sets[0].layout.capacity().0);
-    let read_only = AssembleOptions {
+    for read_only in [false, true] {
+        let options = AssembleOptions {
+            read_only,
+            ..DEGRADED
+        };
+        for listed in [&disks(&sb)[..], &disks(&sb)[1..]] {
+            let (truth, assembly) = assemble(listed, &options).expect("the journal tells");
+            assert!(!assembly.notes.contains(&Note::Forced));
+            assert_eq!(truth.sets[0].resync.0, truth.sets[0].layout.capacity().0);
+        }
+    }
+    sb.journal.in_force = false;
+    let options = AssembleOptions {
         read_only: true,
-        ..PLAIN
+        ..DEGRADED
     };
-    let (truth, _) = assemble(&disks(&sb), &read_only).expect("all are there");
-    assert_eq!(truth.sets[0].resync, Logical::ZERO);
+    refused(&disks(&sb)[1..], &options, Errno::EUCLEAN, &["force=1"]);
 }
 
 /// P of a raid6 short of one member is believed when the risk is taken, and Q, which may say

@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use restripe_core::admit::{Cursor, Map};
 use restripe_core::engine::Engine;
 use restripe_core::geometry::{MemberId, MemberMask, Sectors};
+use restripe_core::journal::Patch;
 use restripe_core::ondisk::{
     DecodeError, SUPERBLOCK_SECTORS, Serial, StashHeader, Superblock, UNIT, known_by,
 };
@@ -15,6 +16,7 @@ use restripe_core::text::Refusal;
 use super::reader::Reader;
 use crate::blobs::{Blobs, crc, crc_of_tags};
 use crate::disk::{Image, Tag, slice, within};
+use crate::journal::overlay;
 use crate::scenario::Scenario;
 
 /// CRC-32C of what a disk that is being adopted is known by.
@@ -84,6 +86,8 @@ pub struct Found {
     pub stash: Option<StashHeader>,
     /// The epoch whose journal is to be replayed.
     pub replay: Option<u64>,
+    /// What a volume that may write nothing reads in the place of what lies there.
+    overlay: Vec<Patch>,
     stash_data: Vec<Tag>,
     pub map: Map,
     pub cursor: Cursor,
@@ -209,11 +213,22 @@ pub fn assemble(
     cursor.window = stash.map(|s| s.range);
     let mut superblock = Box::<Superblock>::default();
     superblock.copy_from(engine.superblock());
+    let through = match assembly.unclean && options.read_only {
+        true => overlay(
+            scenario,
+            blobs,
+            images,
+            &superblock,
+            (assembly.epoch, cursor.window),
+        ),
+        false => Vec::new(),
+    };
     Ok(Found {
         superblock,
         last_slot,
         stash,
         replay: assembly.unclean.then_some(assembly.epoch),
+        overlay: through,
         stash_data,
         map,
         cursor,
@@ -226,6 +241,11 @@ impl Found {
         self.superblock.clone()
     }
 
+    /// Reads what lies in its place, whatever the journal says: to show that it is missed.
+    pub(super) fn look_past_the_journal(&mut self) {
+        self.overlay.clear();
+    }
+
     pub(super) fn reader<'a>(&'a self, scenario: &'a Scenario, images: &'a [Image]) -> Reader<'a> {
         Reader {
             scenario,
@@ -234,6 +254,7 @@ impl Found {
             cursor: self.cursor,
             window: &self.stash_data,
             window_start: self.stash.map_or(0, |s| s.range.start.0),
+            overlay: &self.overlay,
             marks: None,
         }
     }

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The whole volume as images of its members say it is, and whether copies and parity are true.
 
+use std::borrow::Cow;
+
 use restripe_core::admit::{Cursor, Map, Route};
 use restripe_core::bitmap::Bitmap;
-use restripe_core::geometry::{Logical, MemberId, Offset, Range, Sectors, SlotId};
-use restripe_core::placement::Set;
+use restripe_core::geometry::{Logical, MemberId, Offset, Physical, Range, Sectors, SlotId};
+use restripe_core::journal::{Patch, runs};
+use restripe_core::placement::{Place, Set};
 use restripe_core::stripe::{Buf, Plan, Read, plan_rebuild, read};
 
 use crate::disk::{Image, Tag, slice};
@@ -22,19 +25,28 @@ pub struct Reader<'a> {
     pub cursor: Cursor,
     pub window: &'a [Tag],
     pub window_start: u64,
+    /// What is read in the place of what lies there.
+    pub overlay: &'a [Patch],
     /// Where the bitmap is in force: what it has no mark for is true.
     pub marks: Option<(Bitmap, &'a VolumeMarks)>,
 }
 
 impl Reader<'_> {
-    fn at(&self, member: MemberId, at: u64, len: u64) -> &[Tag] {
-        let member = usize::from(member.0);
-        slice(
-            self.scenario.disk_shape(member as u8),
-            &self.images[member],
-            at,
-            len,
-        )
+    fn at(&self, member: MemberId, at: u64, len: u64) -> Cow<'_, [Tag]> {
+        let place = Place {
+            member,
+            at: Physical(at),
+            run: Sectors(len),
+        };
+        let mut runs = runs(self.overlay, place).map(|run| {
+            let (member, image) = (run.member.0, &self.images[usize::from(run.member.0)]);
+            slice(self.scenario.disk_shape(member), image, run.at.0, run.run.0)
+        });
+        let first = runs.next().unwrap_or_default();
+        if first.len() as u64 == len {
+            return Cow::Borrowed(first);
+        }
+        Cow::Owned(runs.fold(first.to_vec(), |all, run| [&all, run].concat()))
     }
 
     /// Calls `check` with every sector below `end` and what it reads as; None where it can't be read.
@@ -59,7 +71,7 @@ impl Reader<'_> {
             x += match read(set, alive, x, to - x) {
                 Read::Direct(place) => {
                     let tags = self.at(place.member, place.at.0, place.run.0);
-                    for (y, tag) in (x.0..).zip(tags) {
+                    for (y, tag) in (x.0..).zip(&*tags) {
                         check(y, Some(*tag))?;
                     }
                     place.run
@@ -90,7 +102,7 @@ impl Reader<'_> {
                 unreachable!("plans read into scratch");
             };
             let tags = self.at(t.member, t.at.0, t.len.0);
-            scratch[scratch_at(plan, lane, at)..][..tags.len()].copy_from_slice(tags);
+            scratch[scratch_at(plan, lane, at)..][..tags.len()].copy_from_slice(&tags);
         }
         let mut data = vec![0; len.0 as usize];
         calculate(plan, &mut scratch, &mut data, 0);

@@ -81,6 +81,65 @@ impl Trial<'_> {
         Ok(Some(found))
     }
 
+    /// Assembles without writing anything: every sector reads as it does for `found`, which is the
+    /// same without that word, once it has written what it has to.
+    ///
+    /// # Errors
+    /// Where one does not, or it can't be assembled.
+    pub fn check_read_only(&self, images: &[Image], found: &Found) -> Result<(), Failure> {
+        let options = AssembleOptions {
+            degraded: self.faulted,
+            ..AssembleOptions::default()
+        };
+        let oracle = match self.faulted {
+            true => self.loose,
+            false => self.strict,
+        };
+        let writable = (found, &*self.replayed(found, images));
+        self.read_only(images, (self.present, &options), writable, oracle)
+    }
+
+    /// The same with other members and options. `writable` is what it is to read as, and what its members
+    /// hold then.
+    fn read_only(
+        &self,
+        images: &[Image],
+        (present, options): (MemberMask, &AssembleOptions),
+        writable: (&Found, &[Image]),
+        oracle: &Oracle,
+    ) -> Result<(), Failure> {
+        let options = AssembleOptions {
+            read_only: true,
+            ..*options
+        };
+        let mut found = assemble(self.scenario, self.blobs, images, present, &options)
+            .map_err(|refusal| format!("not assembled read-only: {refusal}"))?;
+        if self.rules.broken(Rule::Through) {
+            found.look_past_the_journal();
+        }
+        self.compare(&found, images, oracle)
+            .map_err(|why| format!("read-only, {why}"))?;
+        let end = found.map.size.0;
+        let mut tags = Vec::new();
+        let _ = found.reader(self.scenario, images).for_each(end, |_, tag| {
+            tags.push(tag);
+            Ok(())
+        });
+        let (found, images) = writable;
+        let reader = found.reader(self.scenario, images);
+        let mut differs = None;
+        let _ = reader.for_each(end, |x, tag| {
+            let seen = tags[x as usize];
+            if seen != tag {
+                differs = Some(format!(
+                    "sector {x} reads as {seen:?}, and writable as {tag:?}"
+                ));
+            }
+            Ok(())
+        });
+        differs.map_or(Ok(()), |why| Err(format!("read-only, {why}")))
+    }
+
     /// Short of a member and journaled: nothing may ever ask for force.
     fn is_covered(&self) -> bool {
         let journaled = self.scenario.journal != JournalMode::Off && !self.exposed;
@@ -249,6 +308,10 @@ impl Trial<'_> {
             // What one member alone showed to a reader may be gone with it.
             let replayed = self.replayed(&degraded, images);
             self.compare(&degraded, &replayed, self.loose)
+                .and_then(|()| {
+                    let writable = (&degraded, &*replayed);
+                    self.read_only(images, (present, &options), writable, self.loose)
+                })
                 .map_err(|why| format!("without member {}: {why}", member.0))?;
         }
         Ok(tried)

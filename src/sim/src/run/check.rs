@@ -124,6 +124,7 @@ impl World {
             cursor: self.view.cursor.get(),
             window: self.window_data(),
             window_start: self.window_start(),
+            overlay: &[],
             marks: self.view.map.bitmap.map(|bitmap| (bitmap, &self.marks)),
         }
     }

@@ -25,7 +25,7 @@ impl Runner {
         let mut rng = Rng::with_seed(self.rng.u64(..));
         let mut branches = Vec::new();
         let mut states = 0;
-        let mut degraded = 0;
+        let (mut degraded, mut read_only) = (0, 0);
         let branch = life.depth < self.effort.branch
             && self.tally.lives < MOST_LIVES
             && self.rng.u32(..20) == 0;
@@ -43,6 +43,12 @@ impl Runner {
                     .check_degraded(&images, &found)
                     .map_err(|why| describe(&why, world, &pending, fates))?;
             }
+            if rng.u8(..8) == 0 {
+                read_only += 1;
+                trial
+                    .check_read_only(&images, &found)
+                    .map_err(|why| describe(&why, world, &pending, fates))?;
+            }
             if branch && branches.is_empty() && rng.u8(..4) == 0 {
                 let start = start(found, images, world, present);
                 branches.push(start);
@@ -51,6 +57,7 @@ impl Runner {
         })?;
         self.tally.count(world, states);
         self.tally.degraded += degraded as u64;
+        self.tally.read_only += read_only;
         for start in branches {
             self.lives(start, life.depth + 1, 1)?;
         }
