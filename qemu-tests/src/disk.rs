@@ -169,6 +169,12 @@ impl Disk {
     }
 }
 
+/// A checksum of the whole content of each, to see whether anything changes.
+pub fn sums(disks: &[Disk]) -> Result<Vec<u32>> {
+    let sum = |disk: &Disk| Ok(crc32c::crc32c(&disk.bytes()?));
+    disks.iter().map(sum).collect()
+}
+
 /// A path that QEMU's options can hold.
 fn plain(path: &Path) -> Result<&str> {
     let text = path.to_str().context("a disk's path is no UTF-8")?;

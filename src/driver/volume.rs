@@ -30,7 +30,7 @@ use kernel::sync::{
 };
 use restripe_core::engine::{Engine, Event};
 use restripe_core::geometry::{MemberId, MemberMask, MAX_MEMBERS};
-use restripe_core::journal::Ring;
+use restripe_core::journal::{Patch, Ring};
 use restripe_core::ondisk::Superblock;
 use restripe_core::refusal;
 use restripe_core::shape::Change;
@@ -84,6 +84,8 @@ pub(crate) struct Volume {
     /// Room in the journal.
     #[pin]
     ring: SpinLockIrq<Ring>,
+    /// What a read-only volume reads in the place of what lies there; sorted.
+    patches: KVVec<Patch>,
     /// What of the write-intent bitmap writes go by.
     marks: VolumeMarks,
     /// Writes that wait for another map, or for marks.
@@ -386,6 +388,10 @@ impl Volume {
 
     pub(crate) fn ring(&self) -> &SpinLockIrq<Ring> {
         &self.ring
+    }
+
+    pub(crate) fn patches(&self) -> &[Patch] {
+        &self.patches
     }
 
     pub(crate) fn marks(&self) -> &VolumeMarks {

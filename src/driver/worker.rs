@@ -15,6 +15,7 @@ mod scrub;
 
 pub(crate) use chore::Chores;
 pub(crate) use memory::{AllMemory, JobMemory};
+pub(crate) use replay::read_through;
 
 use kernel::prelude::*;
 use kernel::sync::Arc;

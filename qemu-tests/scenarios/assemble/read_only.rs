@@ -1,7 +1,7 @@
 //! A read-only assembly writes nothing at all.
 
 use anyhow::{Result, ensure};
-use qemu_tests::disk::Disk;
+use qemu_tests::disk::{Disk, sums};
 use qemu_tests::ledger::Ledger;
 use qemu_tests::vm::Vm;
 use qemu_tests::wire::Region;
@@ -16,7 +16,7 @@ pub fn check(
     region: &Region,
     ledger: &Ledger,
 ) -> Result<()> {
-    let before = contents(disks)?;
+    let before = sums(disks)?;
     vm.assemble(VOLUME, members, "read_only=1")?;
     ensure!(vm.attr(VOLUME, "array_state")? == "read_only");
     let position = vm.attr(VOLUME, "migrate_position")?;
@@ -49,15 +49,8 @@ pub fn check(
     );
     vm.stop_volume(VOLUME)?;
     ensure!(
-        before == contents(disks)?,
+        before == sums(disks)?,
         "a read-only assembly wrote to a disk"
     );
     Ok(())
-}
-
-fn contents(disks: &[Disk]) -> Result<Vec<u32>> {
-    disks
-        .iter()
-        .map(|disk| Ok(crc32c::crc32c(&disk.bytes()?)))
-        .collect()
 }

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::sys::{block::member::Access, mem::Buffer, parity::crc32c};
 use crate::volume::Present;
+use crate::worker::read_through;
 
 /// Decides first; the volume's start writes, unless it is read-only.
 pub(super) fn assemble(shared: &Arc<Shared>, line: &[u8]) -> Result<(), Refusal> {
@@ -41,6 +42,14 @@ pub(super) fn assemble(shared: &Arc<Shared>, line: &[u8]) -> Result<(), Refusal>
     let reservation = Reservation::new(shared, Some(superblock.name), superblock.uuid)?;
     let present = seats(&devices, &assembly)?;
     let name = reservation.name();
+    let replay = assembly.unclean.then_some(assembly.epoch);
+    let patches = match replay.filter(|_| options.read_only) {
+        Some(epoch) => {
+            let window = stash.map(|stash| stash.range);
+            read_through(&superblock, &present, (epoch, window), options.force)?
+        }
+        None => KVVec::new(),
+    };
     launch(
         shared,
         reservation,
@@ -48,7 +57,8 @@ pub(super) fn assemble(shared: &Arc<Shared>, line: &[u8]) -> Result<(), Refusal>
         present,
         Found {
             stash,
-            replay: assembly.unclean.then_some(assembly.epoch),
+            replay,
+            patches,
         },
         options.read_only,
     )?;

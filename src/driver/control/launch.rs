@@ -5,6 +5,7 @@
 use kernel::{prelude::*, sync::Arc};
 use restripe_core::{
     geometry::MemberId,
+    journal::Patch,
     ondisk::{StashHeader, Superblock},
     refusal,
     text::Refusal,
@@ -28,6 +29,8 @@ pub(super) struct Found {
     pub(super) stash: Option<StashHeader>,
     /// The epoch whose journal is to be replayed.
     pub(super) replay: Option<u64>,
+    /// What is read through the journal where it can't be replayed.
+    pub(super) patches: KVVec<Patch>,
 }
 
 /// Starts the volume of `superblock` under the reserved name.
@@ -47,6 +50,7 @@ pub(super) fn launch(
         members,
         stash: found.stash,
         replay: found.replay,
+        patches: found.patches,
         read_only,
         observer: shared.clone(),
     })?;

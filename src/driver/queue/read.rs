@@ -13,6 +13,9 @@ use crate::sys::block::Status;
 use crate::volume::{View, Volume};
 
 pub(super) fn admit(volume: &Volume, mut rq: OwnedRequest<Queue>) {
+    if !volume.patches().is_empty() {
+        return hand_over(volume, rq);
+    }
     let view = volume.enter(rq.hw_queue());
     let range = range_of(&rq);
     if !view.map.holds(range) {

@@ -4,7 +4,9 @@
 use kernel::prelude::*;
 use pin_init::init;
 use restripe_core::geometry::{MemberId, Sectors};
+use restripe_core::journal::{runs, Patch};
 use restripe_core::parity::{Parity, Reference};
+use restripe_core::placement::Place;
 use restripe_core::stripe::{Buf, Payload, Plan};
 
 use super::Queue;
@@ -131,17 +133,38 @@ pub(crate) fn send_reads<'s>(
     member: impl Fn(MemberId) -> Option<&'s Member>,
     batch: &Batch<'s>,
 ) {
+    send_reads_through(&[], plan, base, cutter, member, batch);
+}
+
+/// The same through the journal's `patches`. What fails counts as the failure of the member that
+/// was to be read, which the rest of the row may do without.
+pub(crate) fn send_reads_through<'s>(
+    patches: &[Patch],
+    plan: &Plan,
+    base: usize,
+    cutter: &mut Cutter<'s>,
+    member: impl Fn(MemberId) -> Option<&'s Member>,
+    batch: &Batch<'s>,
+) {
     for read in &plan.reads {
         let id = read.member;
-        let to = match read.buf {
-            Buf::Lane(lane, at) => {
-                cutter.take(base + plan.scratch_at(lane, at), read.len.bytes() as usize)
-            }
-            Buf::Data(_) => None,
+        let Buf::Lane(lane, at) = read.buf else {
+            batch.fail(id.0, Status::OFFLINE);
+            continue;
         };
-        match (member(id), to) {
-            (Some(member), Some(to)) => batch.read(member, read.at.0, to, id.0),
-            _ => batch.fail(id.0, Status::OFFLINE),
+        let place = Place {
+            member: id,
+            at: read.at,
+            run: read.len,
+        };
+        let mut to = base + plan.scratch_at(lane, at);
+        for run in runs(patches, place) {
+            let bytes = run.run.bytes() as usize;
+            match (member(run.member), cutter.take(to, bytes)) {
+                (Some(member), Some(to)) => batch.read(member, run.at.0, to, id.0),
+                _ => batch.fail(id.0, Status::OFFLINE),
+            }
+            to += bytes;
         }
     }
 }

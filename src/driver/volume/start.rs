@@ -5,7 +5,7 @@ use kernel::prelude::*;
 use kernel::str::CString;
 use kernel::sync::{atomic::Atomic, new_mutex, Arc};
 use restripe_core::geometry::{MemberId, MAX_MEMBERS};
-use restripe_core::journal::Ring;
+use restripe_core::journal::{Patch, Ring};
 use restripe_core::ondisk::{StashHeader, Superblock};
 use restripe_core::placement::Set;
 use restripe_core::refusal;
@@ -43,6 +43,8 @@ pub(crate) struct Start {
     pub(crate) stash: Option<StashHeader>,
     /// The epoch whose journal is to be replayed, if the volume was not stopped in order.
     pub(crate) replay: Option<u64>,
+    /// What is read in the place of what lies there, because nothing is replayed.
+    pub(crate) patches: KVVec<Patch>,
     pub(crate) read_only: bool,
     pub(crate) observer: Arc<dyn Observer>,
 }
@@ -209,6 +211,7 @@ fn make(start: Start, hw_queues: usize) -> Result<Made> {
     let large_ops = Reserve::new(LARGE_OPS, || ParityOp::new(scratch, true))?;
     let kits = Reserve::new(KITS, || Kit::new(scratch))?;
     let (observer, read_only) = (start.observer, start.read_only);
+    let patches = start.patches;
     let chores = Chores::new()?;
     let workers = WorkQueue::new(c"restripe_io", WorkQueueKind::PerCpu)?;
     let chore_queue = WorkQueue::new(c"restripe_chores", WorkQueueKind::Unbound)?;
@@ -217,6 +220,7 @@ fn make(start: Start, hw_queues: usize) -> Result<Made> {
             epochs,
             locks <- locks,
             ring <- new_spinlock_irq!(Ring::default()),
+            patches,
             marks,
             parked <- parked,
             faulted <- faulted,

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The journal's replay, at assembly: every record that counts is written to its places once more.
+//! The journal at assembly: every record that counts is written to its places once more, or, where nothing
+//! may be written, read in the place of what lies there.
 
 use kernel::prelude::*;
-use restripe_core::geometry::{MemberId, MemberMask, Physical, Range, Sectors};
-use restripe_core::journal::{counts, replays};
+use restripe_core::geometry::{MemberId, MemberMask, Physical, Range, Sectors, MAX_MEMBERS};
+use restripe_core::journal::{counts, patches, replays, sort, Patch};
 use restripe_core::ondisk::{
     JournalHeader, Region, RegionKind, Superblock, JOURNAL_HEADER_SIZE, UNIT,
 };
+use restripe_core::refusal;
+use restripe_core::text::Refusal;
 
 use super::chore::Chore;
 use super::commit::failed_members;
@@ -14,7 +17,7 @@ use crate::sys::block::bio;
 use crate::sys::block::{Flags, Member, Status};
 use crate::sys::mem::{Buffer, MAX_BUFFER};
 use crate::sys::parity::crc32c;
-use crate::volume::Members;
+use crate::volume::{Members, Present};
 
 /// A record's copy on a member.
 #[derive(Clone, Copy)]
@@ -42,11 +45,10 @@ impl Chore {
             payload,
             failed: MemberMask::EMPTY,
         };
-        let Ok(mut copies) = replay.find(epoch) else {
+        let Ok(copies) = replay.find(epoch) else {
             pr_err!("there is no memory to replay the journal in\n");
             return sb.live();
         };
-        copies.sort_unstable_by_key(|copy| copy.sequence);
         let mut count = 0;
         for copies in copies.chunk_by(|a, b| a.sequence == b.sequence) {
             count += usize::from(replay.carry_out(copies, window));
@@ -60,6 +62,73 @@ impl Chore {
         }
         replay.failed
     }
+}
+
+/// What is to be read in the place of what lies on `present` members; `force`: although not all of the
+/// journal can be read.
+///
+/// # Errors
+/// Where it can't, and where there is no memory.
+pub(crate) fn read_through(
+    sb: &Superblock,
+    present: &[Present],
+    (epoch, window): (u64, Option<Range>),
+    force: bool,
+) -> Result<KVVec<Patch>, Refusal> {
+    let mut devices: Members = [const { None }; MAX_MEMBERS];
+    for member in present {
+        devices[usize::from(member.id.0)] = Some(member.device.clone());
+    }
+    let (patches, failed) = find_patches(sb, &devices, (epoch, window)).map_err(|_| {
+        refusal!(
+            ENOMEM,
+            "there is no memory to read the journal; free some and try again"
+        )
+    })?;
+    let unread = failed.iter().next().filter(|_| !force);
+    match unread.and_then(|id| Chore::device(&devices, id)) {
+        Some(member) => Err(refusal!(
+            EIO,
+            "the journal of {} can't be read, and it may hold what was written last; leave it out with degraded=1, or say force=1 to read without it",
+            member.name()
+        )),
+        None => Ok(patches),
+    }
+}
+
+/// The patches, and members whose journal could not be read.
+fn find_patches(
+    sb: &Superblock,
+    devices: &Members,
+    (epoch, window): (u64, Option<Range>),
+) -> Result<(KVVec<Patch>, MemberMask)> {
+    let mut replay = Replay {
+        sb,
+        devices,
+        header: Buffer::new(JOURNAL_HEADER_SIZE)?,
+        payload: Buffer::new(MAX_BUFFER)?,
+        failed: MemberMask::EMPTY,
+    };
+    let mut found = KVVec::new();
+    for copies in replay
+        .find(epoch)?
+        .chunk_by(|a, b| a.sequence == b.sequence)
+    {
+        let loaded = copies
+            .iter()
+            .find_map(|copy| Some((copy, replay.load(copy)?)));
+        if let Some((copy, header)) = &loaded {
+            let Some((_, region)) = replay.journal(copy.member) else {
+                continue;
+            };
+            let record = (header, replay.header.as_slice());
+            for patch in patches(sb, window, record, (copy.member, region.start + copy.at)) {
+                found.push(patch, GFP_KERNEL)?;
+            }
+        }
+    }
+    sort(&mut found);
+    Ok((found, replay.failed))
 }
 
 struct Replay<'a> {
@@ -77,9 +146,9 @@ impl Replay<'_> {
         Some((Chore::device(self.devices, id)?, region))
     }
 
-    /// All copies of records that count.
-    fn find(&mut self, epoch: u64) -> Result<KVec<Copy>> {
-        let mut copies = KVec::new();
+    /// All copies of records that count, in the order of their numbers.
+    fn find(&mut self, epoch: u64) -> Result<KVVec<Copy>> {
+        let mut copies = KVVec::new();
         for id in self.sb.live().iter() {
             let Some((_, region)) = self.journal(id) else {
                 continue;
@@ -109,6 +178,7 @@ impl Replay<'_> {
                 at = at + len;
             }
         }
+        copies.sort_unstable_by_key(|copy| copy.sequence);
         Ok(copies)
     }
 

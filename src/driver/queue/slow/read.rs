@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Reads from wherever the data still can be had: another copy, the rest of the stripe, the
-//! source in a gap, the memory of a window.
+//! source in a gap, the memory of a window, the journal of a volume that may write nothing.
 
 use restripe_core::admit::Route;
 use restripe_core::geometry::{Logical, MemberMask, Range, Sectors};
+use restripe_core::journal::runs;
 use restripe_core::mend::Detour;
 use restripe_core::placement::{Place, Set};
 use restripe_core::stripe::{self, plan_rebuild_into, Read};
 
-use super::super::transfer::{send_reads, Cutter, KernelParity, RequestData};
+use super::super::transfer::{send_reads_through, Cutter, KernelParity, RequestData};
 use super::super::{failed_members, finish, range_of, Queue, Stage};
 use super::{Failure, Kit};
 use crate::sys::block::bio;
@@ -198,11 +199,22 @@ fn direct(
     place: Place,
     to: Sectors,
 ) -> Result<Sectors, Failure> {
-    let member = view.member(place.member).ok_or(Failure::Lost)?;
-    // CAST: A request is shorter than 4 GiB.
-    let (at, len) = (to.bytes() as u32, place.run.bytes() as u32);
+    let id = place.member;
+    if view.member(id).is_none() {
+        return Err(Failure::Lost);
+    }
+    let volume = rq.queue_data();
     let outcome = bio::scope(|batch| {
-        batch.clone_request(rq, at, len, member, place.at.0, place.member.0);
+        let mut to = to;
+        for run in runs(volume.patches(), place) {
+            // CAST: A request is shorter than 4 GiB.
+            let (at, len) = (to.bytes() as u32, run.run.bytes() as u32);
+            match view.member(run.member) {
+                Some(member) => batch.clone_request(rq, at, len, member, run.at.0, id.0),
+                None => batch.fail(id.0, Status::OFFLINE),
+            }
+            to = to + run.run;
+        }
     });
     if outcome.is_ok() {
         Ok(place.run)
@@ -227,7 +239,8 @@ fn rebuild(
     plan_rebuild_into(set, alive, x, run, to, plan);
     let outcome = bio::scope(|batch| {
         let mut cutter = Cutter::new(scratch);
-        send_reads(plan, 0, &mut cutter, |id| view.member(id), batch);
+        let patches = volume.patches();
+        send_reads_through(patches, plan, 0, &mut cutter, |id| view.member(id), batch);
     });
     let result = if outcome.is_ok() {
         let scratch = scratch.as_mut_slice();
