@@ -120,6 +120,9 @@ pub(crate) struct Volume {
     workers: WorkQueue,
     /// For what the engine wants done.
     chore_queue: WorkQueue,
+    /// For what of that may wait for requests, or for memory. Where memory is short a queue does one
+    /// thing at a time, and what requests wait for must not come behind such.
+    late_queue: WorkQueue,
     #[pin]
     chores: Mutex<Chores>,
     /// Memory for the jobs of a migration that is about to begin.
@@ -255,17 +258,22 @@ impl Volume {
         begun
     }
 
-    /// Lets go of members that have left.
-    pub(crate) fn forget(&self, gone: MemberMask) {
+    /// Takes out the devices of members that leave.
+    pub(crate) fn take_members(&self, gone: MemberMask) -> Members {
+        let mut taken = [const { None }; MAX_MEMBERS];
+        let mut members = self.members.lock();
         for id in gone.iter() {
             let index = usize::from(id.0);
-            let Some(member) = self.members.lock()[index].take() else {
-                continue;
-            };
-            self.slots.lock()[index] = None;
-            let mut links = self.links.lock();
-            links.retain(|link| link.devt() != member.devt());
+            taken[index] = members[index].take();
         }
+        taken
+    }
+
+    /// Shows a device under the disk no more. May wait for others who show or open devices, and they
+    /// for memory: not in what requests may wait for.
+    pub(crate) fn unlink(&self, device: &Member) {
+        let mut links = self.links.lock();
+        links.retain(|link| link.devt() != device.devt());
     }
 
     /// Turns the migration round.
@@ -347,6 +355,7 @@ impl Volume {
         drop(thread);
         // A chore may be followed by another, and may have the disk until it ends, which in turn
         // has requests as long as it is there.
+        self.late_queue.drain();
         self.chore_queue.drain();
         self.workers.drain();
     }
@@ -486,6 +495,10 @@ impl Volume {
 
     pub(crate) fn chore_queue(&self) -> &WorkQueue {
         &self.chore_queue
+    }
+
+    pub(crate) fn late_queue(&self) -> &WorkQueue {
+        &self.late_queue
     }
 
     pub(crate) fn chores(&self) -> &Mutex<Chores> {

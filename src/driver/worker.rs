@@ -135,9 +135,6 @@ fn run(volume: &Arc<Volume>, birth: Birth, _control: &KthreadControl) {
         worker.wait();
         worker.end_drains();
         while let Some(event) = volume.inbox().take() {
-            if let Event::Dismissed { members } = event {
-                worker.forget(members);
-            }
             worker.with_engine(|engine| engine.handle(now_ms(), event));
             volume.inbox().note_handled();
         }
@@ -164,15 +161,6 @@ impl Worker {
             }
             let event = self.answers.remove(0);
             engine.handle(now_ms(), event);
-        }
-    }
-
-    /// Does something of the worker's own by what the engine is now.
-    fn with_engine_view(&mut self, f: impl FnOnce(&mut Worker, &KernelEngine)) {
-        let volume = self.volume.clone();
-        let place = volume.engine_place().lock();
-        if let Some(engine) = &*place {
-            f(self, engine);
         }
     }
 

@@ -215,6 +215,7 @@ fn make(start: Start, hw_queues: usize) -> Result<Made> {
     let chores = Chores::new()?;
     let workers = WorkQueue::new(c"restripe_io", WorkQueueKind::PerCpu)?;
     let chore_queue = WorkQueue::new(c"restripe_chores", WorkQueueKind::Unbound)?;
+    let late_queue = WorkQueue::new(c"restripe_late", WorkQueueKind::Unbound)?;
     let volume = Arc::pin_init(
         pin_init!(Volume {
             epochs,
@@ -237,6 +238,7 @@ fn make(start: Start, hw_queues: usize) -> Result<Made> {
             written: Atomic::new(false),
             workers,
             chore_queue,
+            late_queue,
             chores <- new_mutex!(chores),
             memory <- new_mutex!(memory),
             members <- new_mutex!(members),

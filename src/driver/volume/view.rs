@@ -60,6 +60,11 @@ impl View {
         *this.cursor.lock() = cursor;
     }
 
+    /// Lets go of the devices. Nobody has it.
+    pub(crate) fn let_go(self: Pin<&mut Self>) {
+        *self.project().members = [const { None }; MAX_MEMBERS];
+    }
+
     /// Says where the members' journals are. Nobody has it.
     pub(crate) fn set_journals(self: Pin<&mut Self>, superblock: &Superblock) {
         let this = self.project();

@@ -82,6 +82,7 @@ pub(super) enum Task {
         /// Who is alive, and who is being rebuilt.
         members: (MemberMask, MemberMask),
     },
+    /// It has their devices.
     Dismiss {
         members: MemberMask,
     },
@@ -103,6 +104,9 @@ pub(super) enum Task {
     },
     Refit,
 }
+
+/// No devices.
+const NOBODY: Members = [const { None }; MAX_MEMBERS];
 
 /// The superblock slot (0 or 1) that each member's commit goes to.
 pub(super) type Slots = [Option<u8>; MAX_MEMBERS];
@@ -190,7 +194,7 @@ impl Chore {
                 failed: self.scrub(volume, (which, range, kind), members),
             },
             Task::Dismiss { members } => {
-                self.dismiss(volume, members);
+                self.dismiss(volume);
                 Event::Dismissed { members }
             }
             Task::Flush { who, members } => Event::Flushed {
@@ -243,8 +247,9 @@ pub(crate) struct Chores {
     home: [Option<IoBox<Chore>>; CHORES],
     /// The disk's chore has to go again.
     refit: bool,
-    /// Members that are to be seen off next.
+    /// Members that are to be seen off next, and the devices of those that are there.
     leaving: MemberMask,
+    leavers: Members,
 }
 
 impl Chores {
@@ -266,7 +271,7 @@ impl Chores {
                 index,
                 task: None,
                 volume: None,
-                devices: [const { None }; MAX_MEMBERS],
+                devices: NOBODY,
                 map: KBox::new(nothing(), GFP_KERNEL)?,
                 plan: empty_plan()?,
                 places: List::new(),
@@ -280,6 +285,7 @@ impl Chores {
             home,
             refit: false,
             leaving: MemberMask::EMPTY,
+            leavers: NOBODY,
         })
     }
 
@@ -294,9 +300,16 @@ impl Chores {
             return;
         };
         chore.task = Some(task);
-        chore.devices = volume.members().lock().clone();
+        chore.devices = match index {
+            LEAVE => core::mem::replace(&mut self.leavers, NOBODY),
+            _ => volume.members().lock().clone(),
+        };
         chore.volume = Some(volume.clone());
-        chore.enqueue(volume.chore_queue());
+        let queue = match index {
+            LEAVE | DISK => volume.late_queue(),
+            _ => volume.chore_queue(),
+        };
+        chore.enqueue(queue);
     }
 
     /// Has the disk fitted to the volume, now or when that is done that is being done.
@@ -309,8 +322,15 @@ impl Chores {
     }
 
     /// Has members seen off, now or when those are that left before.
-    pub(super) fn dismiss(&mut self, members: MemberMask, volume: &Arc<Volume>) {
+    pub(super) fn dismiss(&mut self, members: MemberMask, devices: Members, volume: &Arc<Volume>) {
         self.leaving = self.leaving | members;
+        for (place, device) in self.leavers.iter_mut().zip(devices) {
+            *place = place.take().or(device);
+        }
+        self.leave(volume);
+    }
+
+    fn leave(&mut self, volume: &Arc<Volume>) {
         if self.home[LEAVE].is_some() && !self.leaving.is_empty() {
             let members = core::mem::replace(&mut self.leaving, MemberMask::EMPTY);
             self.start(LEAVE, Task::Dismiss { members }, volume);
@@ -321,7 +341,7 @@ impl Chores {
         let index = chore.index;
         self.home[index] = Some(chore);
         if index == LEAVE {
-            self.dismiss(MemberMask::EMPTY, volume);
+            self.leave(volume);
         }
         if index == DISK && core::mem::take(&mut self.refit) {
             self.start(DISK, Task::Refit, volume);

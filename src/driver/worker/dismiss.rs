@@ -2,7 +2,7 @@
 //! Members that have left: nothing on them passes for a member's any more, and their devices close.
 
 use kernel::prelude::*;
-use restripe_core::geometry::{MemberMask, Sectors};
+use restripe_core::geometry::{MemberMask, Sectors, MAX_MEMBERS};
 use restripe_core::list::List;
 use restripe_core::ondisk::{
     is_signature, next_slot, superblock_places, SIGNATURE_SIZE, SUPERBLOCK_SIZE,
@@ -12,17 +12,18 @@ use super::chore::Chore;
 use super::Worker;
 use crate::queue::Cutter;
 use crate::sys::block::{bio, Flags, Member};
+use crate::sys::sync::EPOCHS;
 use crate::volume::{KernelEngine, Volume};
 
 impl Chore {
-    /// Wipes the superblocks of these, and the signature of such that came in blank. One that does
-    /// not answer stays as it is: it is known to be out of date by what is on the others.
-    pub(super) fn dismiss(&mut self, volume: &Volume, members: MemberMask) {
-        let last = *volume.slots().lock();
-        for id in members.iter() {
-            let row = usize::from(id.0);
-            if let Some(member) = &self.devices[row].clone() {
-                self.wipe(member, next_slot(last[row]));
+    /// Wipes the superblocks of the devices it has, and the signature of such that came in blank. One
+    /// that does not answer stays as it is: it is known to be out of date by what is on the others.
+    pub(super) fn dismiss(&mut self, volume: &Volume) {
+        for row in 0..MAX_MEMBERS {
+            if let Some(member) = self.devices[row].take() {
+                let last = volume.slots().lock()[row].take();
+                self.wipe(&member, next_slot(last));
+                volume.unlink(&member);
             }
         }
     }
@@ -65,20 +66,22 @@ impl Chore {
 }
 
 impl Worker {
-    /// Lets go of the devices of members that have left: no view has them any more.
-    pub(super) fn forget(&mut self, gone: MemberMask) {
+    /// Has members seen off that no request is sent to any more. Their devices are taken out of the
+    /// volume here, so that the chore has the last hold on them: to close one may take long.
+    pub(super) fn dismiss(&mut self, engine: &KernelEngine, members: MemberMask) {
         let volume = self.volume.clone();
-        volume.forget(gone);
-        self.with_engine_view(|worker, engine: &KernelEngine| {
-            for _ in 0..crate::sys::sync::EPOCHS {
-                worker.replace(engine, engine.cursor());
-            }
-        });
-        // Those that were taken out last know the members still.
-        let nobody = [const { None }; restripe_core::geometry::MAX_MEMBERS];
-        for spare in &mut self.spares {
-            let (map, cursor) = (spare.map, spare.cursor());
-            spare.as_mut().refill(&map, cursor, &nobody);
+        let devices = volume.take_members(members);
+        for _ in 0..EPOCHS {
+            // What is published stays as it is: what the engine says by now comes with other intents.
+            let now = volume.enter(0);
+            let view = self.view(&now.map, engine.superblock(), now.cursor());
+            drop(now);
+            self.begin_epoch(view);
         }
+        // Those that were taken out last know the members still.
+        for spare in &mut self.spares {
+            spare.as_mut().let_go();
+        }
+        volume.chores().lock().dismiss(members, devices, &volume);
     }
 }

@@ -2,15 +2,15 @@
 //! What becomes of each intent: done at once, or handed to a chore.
 
 use kernel::prelude::*;
-use restripe_core::admit::Cursor;
+use restripe_core::admit::{Cursor, Map};
 use restripe_core::engine::{Event, Intent, Who, JOBS};
 use restripe_core::geometry::{MemberMask, Physical, Range, Sectors, MAX_MEMBERS};
-use restripe_core::ondisk::{Member, RegionKind, UNIT};
+use restripe_core::ondisk::{Member, RegionKind, Superblock, UNIT};
 
 use super::chore::{Slots, Task, CONTROL, MARKS, SWEEP};
 use super::{Drain, Worker};
 use crate::queue;
-use crate::volume::KernelEngine;
+use crate::volume::{KernelEngine, View};
 
 impl Worker {
     /// Carries out one intent. The engine is locked, so nothing here waits for I/O.
@@ -151,10 +151,7 @@ impl Worker {
                 self.settle(MemberMask::EMPTY);
                 volume.changed();
             }
-            Intent::Dismiss { members } => {
-                let mut chores = self.volume.chores().lock();
-                chores.dismiss(members, &self.volume);
-            }
+            Intent::Dismiss { members } => self.dismiss(engine, members),
             Intent::Resized { .. } => {
                 let mut chores = volume.chores().lock();
                 // It may be that of a migration that waits to begin.
@@ -263,24 +260,35 @@ impl Worker {
         let mut chores = self.volume.chores().lock();
         let window = chores.at_home(0).and_then(|chore| chore.share());
         drop(chores);
-        if window.as_ref().is_none_or(|w| w.start != range.start) {
+        let window = window.filter(|window| window.start == range.start);
+        if window.is_none() {
+            // Reads wait for it rather than see something else.
             pr_err!("a window is published that is not in memory\n");
         }
         self.volume.set_window(window);
     }
 
     /// Begins a new epoch.
-    pub(super) fn replace(&mut self, engine: &KernelEngine, cursor: Cursor) {
-        let volume = self.volume.clone();
-        let members = volume.members().lock().clone();
+    fn replace(&mut self, engine: &KernelEngine, cursor: Cursor) {
+        let view = self.view(engine.map(), engine.superblock(), cursor);
+        self.begin_epoch(view);
+    }
+
+    /// A view that nobody has yet, of the devices that there are.
+    pub(super) fn view(&mut self, map: &Map, sb: &Superblock, cursor: Cursor) -> Pin<KBox<View>> {
+        let members = self.volume.members().lock().clone();
         let Some(mut view) = self.spares.pop() else {
             unreachable!("there is one view more than epochs");
         };
-        view.as_mut().refill(engine.map(), cursor, &members);
-        if engine.map().journal.is_some() {
-            view.as_mut().set_journals(engine.superblock());
+        view.as_mut().refill(map, cursor, &members);
+        if map.journal.is_some() {
+            view.as_mut().set_journals(sb);
         }
-        let (_, old) = volume.epochs().publish(view);
+        view
+    }
+
+    pub(super) fn begin_epoch(&mut self, view: Pin<KBox<View>>) {
+        let (_, old) = self.volume.epochs().publish(view);
         if let Some(old) = old {
             // There is room for all there are.
             let _ = self.spares.push_within_capacity(old);
