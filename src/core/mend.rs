@@ -42,7 +42,8 @@ pub const fn gap_verdict(errors: u64) -> GapVerdict {
 }
 
 /// What is to be done where reads of `range` failed at the members `failed` of a set of which
-/// `alive` are left; `errors` is how often a read failed at the worst of them.
+/// `alive` are left; `errors` is how often a read failed at the worst of them. Several may have
+/// failed in different rows, each of which then tells what it is.
 pub fn verdict(
     set: &Set,
     range: Range,
@@ -51,12 +52,16 @@ pub fn verdict(
 ) -> Verdict {
     // I8: from parity that is not known to be true nothing can be rebuilt.
     let is_known = !set.layout.level.has_parity() || set.is_rebuildable(range);
-    if !is_known || !set.survives(alive & !failed) {
+    let is_needed = |member| !set.survives(alive & !MemberMask::of(member));
+    if !is_known || failed.iter().any(is_needed) {
         Verdict::Lost
-    } else if errors > MAX_READ_ERRORS {
+    } else if errors <= MAX_READ_ERRORS {
+        Verdict::Mend
+    } else if set.survives(alive & !failed) {
         Verdict::Fault
     } else {
-        Verdict::Mend
+        // None of them can be done without, nor be tried for ever.
+        Verdict::Lost
     }
 }
 

@@ -58,19 +58,22 @@ pub(crate) fn mend_rows(
     mut carry_out: impl FnMut(&Plan) -> MemberMask,
 ) -> Mended {
     while at < end {
-        let most = end.min(at + UNIT.0);
-        let mut unread = failed;
-        let (len, found) = recover_into(set, (alive & !unread, unread), at, most, plan);
-        let step = at + len.0;
-        match found {
-            Recover::Planned => plan.only_probe(),
-            Recover::Nothing => {
-                at = step;
-                continue;
+        let (mut step, mut unread) = (end.min(at + UNIT.0), MemberMask::EMPTY);
+        for member in failed.iter() {
+            // By itself: others of them may be bad in other rows, and needed here.
+            let one = MemberMask::of(member);
+            let (len, found) = recover_into(set, (alive & !one, one), at, step, plan);
+            step = at + len.0;
+            match found {
+                Recover::Planned => plan.only_probe(),
+                Recover::Nothing => continue,
+                Recover::Lost => return Mended::Lost,
             }
-            Recover::Lost => return Mended::Lost,
+            if !carry_out(plan).is_empty() {
+                unread.insert(member);
+            }
         }
-        let mut is_bad = !carry_out(plan).is_empty();
+        let mut is_bad = !unread.is_empty();
         while is_bad {
             let members = (alive & !unread, unread);
             let (_, found) = recover_into(set, members, at, step, plan);

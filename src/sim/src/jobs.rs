@@ -176,7 +176,8 @@ impl World {
             return self.loaded(job, failed);
         }
         match verdict(&set, range, (alive, failed), mends) {
-            Verdict::Mend => {
+            // All that failed are mended at once here: no two have spots.
+            Verdict::Mend if set.survives(alive & !failed) => {
                 let task = self.task(job);
                 task.failed = MemberMask::EMPTY;
                 task.members = (alive & !failed, failed);
@@ -184,7 +185,7 @@ impl World {
                 self.mend_next(job);
             }
             Verdict::Fault => self.loaded(job, failed),
-            Verdict::Lost => self.load_lost(job, failed),
+            Verdict::Mend | Verdict::Lost => self.load_lost(job, failed),
         }
     }
 

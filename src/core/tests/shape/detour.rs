@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Reads of sets whose members can't be read in places.
+//! Reads of sets whose members can't be read in places, and what becomes of those members.
 
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use restripe_core::geometry::{Logical, MemberId, MemberMask, Physical, Range, Sectors};
 use restripe_core::layout::Level;
-use restripe_core::mend::Detour;
+use restripe_core::mend::{verdict, Detour, Verdict, MAX_READ_ERRORS};
 use restripe_core::ondisk::UNIT;
 use restripe_core::placement::Set;
 use restripe_core::stripe::{plan_rebuild, read, Read};
@@ -90,6 +90,21 @@ fn is_told(set: &Set, alive: MemberMask, spots: &Spots, range: Range) -> bool {
         }
         !matches!(read(set, alive & !bad, x, UNIT), Read::Lost(_))
     })
+}
+
+/// Members that fail in one request may do so in different rows: none is given up for that.
+#[test]
+fn several_that_fail_are_mended_row_by_row() {
+    let set = shape(4);
+    let (alive, range) = (set.members(), Range::new(Logical(0), Logical(64)));
+    let (one, two) = (MemberMask(1), MemberMask(3));
+    let said = |failed, errors| verdict(&set, range, (alive, failed), errors);
+    assert_eq!(said(one, MAX_READ_ERRORS), Verdict::Mend);
+    assert_eq!(said(two, MAX_READ_ERRORS), Verdict::Mend);
+    assert_eq!(said(one, MAX_READ_ERRORS + 1), Verdict::Fault);
+    assert_eq!(said(two, MAX_READ_ERRORS + 1), Verdict::Lost);
+    let short = verdict(&set, range, (alive & !one, two & !one), 1);
+    assert_eq!(short, Verdict::Lost);
 }
 
 const SHAPES: [(Level, u8); 6] = [

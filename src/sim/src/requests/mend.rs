@@ -26,7 +26,9 @@ impl World {
         let set = Self::set_of(view, request.sets[0]);
         let errors = request.unread.count().into();
         let run = Range::new(request.x, request.run_end);
-        mend::verdict(set, run, (request.alive, failed), errors) == mend::Verdict::Mend
+        // All that failed are mended at once here: no two have spots.
+        set.survives(request.alive & !failed)
+            && mend::verdict(set, run, (request.alive, failed), errors) == mend::Verdict::Mend
     }
 
     pub(super) fn begin_mend(&mut self, id: u64, failed: MemberMask) {
