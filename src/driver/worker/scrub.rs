@@ -83,7 +83,8 @@ impl Chore {
             };
             let unread = failed & !members.1;
             if found == Recover::Planned && !unread.is_empty() {
-                failed = self.recover_without(volume, which, (at, len), members, unread);
+                let step = (at, at + len.0);
+                failed = self.recover_without(volume, which, step, members, unread);
             }
             if !failed.is_empty() {
                 return failed;
@@ -93,27 +94,27 @@ impl Chore {
         MemberMask::EMPTY
     }
 
-    /// A step of a rebuild for which members can't be read that it was to be read from.
+    /// A step of a rebuild for which members can't be read that it was to be read from: what they
+    /// lack is made of the others first.
     fn recover_without(
         &mut self,
         volume: &Volume,
         which: Which,
-        (at, len): (u64, Sectors),
-        (alive, onto): (MemberMask, MemberMask),
+        (at, end): (u64, u64),
+        members: (MemberMask, MemberMask),
         unread: MemberMask,
     ) -> MemberMask {
-        let errors = volume.count_read_errors(unread);
-        let set = Chore::set(&self.map, which);
-        if errors > MAX_READ_ERRORS || !set.survives(alive & !unread) {
+        if volume.count_read_errors(unread) > MAX_READ_ERRORS {
             return unread;
         }
-        let members = (alive & !unread, onto | unread);
-        let (_, found) = recover_into(set, members, at, at + len.0, &mut self.plan);
-        match found {
-            Recover::Planned => self.run(),
-            Recover::Nothing => MemberMask::EMPTY,
-            Recover::Lost => unread,
+        match self.mend_span(volume, which, (members.0, unread), (at, end)) {
+            Mended::Done => {}
+            Mended::Failed(failed) => return failed,
+            Mended::Lost => return unread,
         }
+        let set = Chore::set(&self.map, which);
+        recover_into(set, members, at, end, &mut self.plan);
+        self.run()
     }
 
     /// One plan, and for a repair perhaps another.
@@ -172,11 +173,23 @@ impl Chore {
             Verdict::Lost => return Mended::Lost,
         }
         let span = recover_span(set, range, true);
+        self.mend_span(volume, which, (alive, failed), span)
+    }
+
+    /// The same of a span of [`recover_span`], whatever the verdict.
+    fn mend_span(
+        &mut self,
+        volume: &Volume,
+        which: Which,
+        members: (MemberMask, MemberMask),
+        span: (u64, u64),
+    ) -> Mended {
+        let set = Chore::set(&self.map, which);
         let (devices, plan) = (&self.devices, &mut *self.plan);
         let Some(scratch) = &mut self.memory.scratch else {
             unreachable!("jobs of a set with copies or parity have scratch");
         };
-        mend_rows(volume, set, (alive, failed), span, plan, |plan| {
+        mend_rows(volume, set, members, span, plan, |plan| {
             carry_out(plan, scratch, |id| Chore::device(devices, id))
         })
     }
