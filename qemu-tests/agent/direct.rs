@@ -17,6 +17,15 @@ pub fn open(path: &str) -> Result<File> {
         .with_context(|| format!("open {path} for direct I/O"))
 }
 
+/// Opens for direct reading of what may not take writes.
+pub fn open_to_read(path: &str) -> Result<File> {
+    File::options()
+        .read(true)
+        .custom_flags(OFlags::DIRECT.bits() as i32)
+        .open(path)
+        .with_context(|| format!("open {path} for direct reading"))
+}
+
 /// A buffer that starts on a page, as direct I/O wants it.
 pub struct Pages {
     bytes: Vec<u8>,

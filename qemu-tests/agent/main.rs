@@ -2,6 +2,7 @@
 //! It decides nothing: what is right or wrong is said by the scenario on the host.
 
 mod attrs;
+mod digest;
 mod direct;
 mod files;
 mod fuzz;
@@ -132,6 +133,9 @@ fn dispatch(request: Request, port: &Port, jobs: &mut HashMap<JobId, Stop>) {
             Box::new(move |port, stop| writer::run(job, spec, port, stop)),
         ),
         Request::Verify { job: id, spec } => start(id, Box::new(move |_, _| verify::run(&spec))),
+        Request::Digest { job, path, bytes } => {
+            start(job, Box::new(move |_, _| digest::run(&path, bytes)))
+        }
         Request::CheckTree {
             job,
             root,

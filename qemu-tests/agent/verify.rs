@@ -8,6 +8,7 @@ use qemu_tests::stamp::Demand;
 use qemu_tests::wire::{FAULTS, VerifySpec};
 
 use crate::Outcome;
+use crate::digest;
 use crate::direct::{self, Pages};
 
 /// Bytes read at once.
@@ -37,7 +38,7 @@ pub fn run(spec: &VerifySpec) -> Outcome {
         let at = region.start + first * block_size;
         file.read_exact_at(bytes, at)
             .with_context(|| format!("read {} at byte {at}", region.path))?;
-        digest = digest_of(digest, bytes);
+        digest = digest::of(digest, bytes);
         for (block, bytes) in (first..).zip(bytes.chunks_exact(block_size as usize)) {
             let demand = Demand {
                 run: region.run,
@@ -72,13 +73,4 @@ pub fn run(spec: &VerifySpec) -> Outcome {
             told.join("\n")
         ),
     ))
-}
-
-/// Tells whether all bytes are the same as before. A crc would, too, but a CPU that is emulated takes it bit by bit.
-fn digest_of(before: u64, bytes: &[u8]) -> u64 {
-    bytes.chunks_exact(8).fold(before, |digest, bytes| {
-        let word = u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
-        // Each step can be undone, so no change of one word goes unseen.
-        (digest.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-    })
 }

@@ -71,9 +71,8 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
     vm.must_set(VOLUME, "member_action", "remove=1")?;
     let ledger = writer.stop(&vm)?;
     vm.verify(&region, ledger.acknowledged())?;
-    vm.ok(&format!(
-        "while [ -e /sys/block/{VOLUME}/restripe/members/1 ]; do sleep 0.1; done; dmsetup remove --retry vdb"
-    ))?;
+    vm.wait_volume(VOLUME, "members/1/dev", |dev| dev == "absent")?;
+    vm.ok("dmsetup remove --retry vdb")?;
     no_way_back(&vm)?;
     vm.verify(&region, ledger.acknowledged())?;
     vm.stop_volume(VOLUME)?;

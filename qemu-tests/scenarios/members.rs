@@ -43,7 +43,7 @@ fn act(vm: &Vm, line: &str) -> Result<()> {
 fn member_on(vm: &Vm, device: &str) -> Result<String> {
     let folder = format!("/sys/block/{VOLUME}/restripe/members");
     let found = vm.ok(&format!(
-        "cd {folder} && for k in *; do [ \"$(cat $k/dev)\" = {device} ] && echo $k; done; true"
+        "cd {folder}; for k in *; do read -r dev < $k/dev; [ $dev != {device} ] || echo $k; done"
     ))?;
     let found = found.trim();
     anyhow::ensure!(!found.is_empty(), "{device} is no member");

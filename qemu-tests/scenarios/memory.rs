@@ -109,16 +109,19 @@ fn write(vm: &Vm) -> Result<()> {
     Ok(())
 }
 
-/// KiB that are free or would be if asked for, when what is given back late (by RCU, by workers) has been.
+/// KiB that are free or would be if asked for, when what is given back late (by RCU, by workers) has been. No process is started
+/// between two looks: it would take and give back more than what is looked for.
 fn available(vm: &Vm) -> Result<i64> {
     let text = vm.ok(
         "last=0; alike=0
+         exec 3<> <(:)
+         sync
          while [ $alike -lt 5 ]; do
-             sync; echo 3 > /proc/sys/vm/drop_caches
-             now=$(sed -n 's/^MemAvailable: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo)
+             echo 3 > /proc/sys/vm/drop_caches
+             while read -r name now _; do [ $name != MemAvailable: ] || break; done < /proc/meminfo
              change=$((now - last)); last=$now
              if [ ${change#-} -le 64 ]; then alike=$((alike + 1)); else alike=0; fi
-             sleep 0.05
+             read -r -t 0.05 -u 3 _ || true
          done
          echo $last",
     )?;

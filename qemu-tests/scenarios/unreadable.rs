@@ -172,7 +172,7 @@ fn spoil_rows(vm: &Vm, disk: &Dust, rows: Range<u64>) -> Result<()> {
 }
 
 fn can_be_read(vm: &Vm, disk: &Dust, rows: Range<u64>) -> Result<()> {
-    (rows.start * ROW..rows.end * ROW).try_for_each(|block| disk.read(vm, DATA + block))
+    disk.read_all(vm, DATA + rows.start * ROW..DATA + rows.end * ROW)
 }
 
 /// Writes rows of three members block by block; what they hold then.

@@ -45,7 +45,7 @@ const SPLATS: [&str; 34] = [
 ];
 
 /// Lines that hold such words and are harmless, each with the reason.
-const HARMLESS: [(&str, &str); 3] = [
+const HARMLESS: [(&str, &str); 4] = [
     (
         "kmemleak: Kernel memory leak detector initialized",
         "says that it is there",

@@ -1,5 +1,7 @@
 //! A disk behind dm-dust: blocks of it can't be read until they are written.
 
+use std::ops::Range;
+
 use anyhow::{Result, ensure};
 
 use crate::vm::Vm;
@@ -31,9 +33,16 @@ impl Dust {
 
     /// Whether a block can be read.
     pub fn read(&self, vm: &Vm, block: u64) -> Result<()> {
+        self.read_all(vm, block..block + 1)
+    }
+
+    /// Whether each of some blocks can be read, by itself.
+    pub fn read_all(&self, vm: &Vm, blocks: Range<u64>) -> Result<()> {
         vm.ok(&format!(
-            "dd if={} of=/dev/null bs={BLOCK} skip={block} count=1 iflag=direct status=none",
-            self.path()
+            "dd if={} of=/dev/null bs={BLOCK} skip={} count={} iflag=direct status=none",
+            self.path(),
+            blocks.start,
+            blocks.end - blocks.start
         ))?;
         Ok(())
     }

@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, ensure};
 
 use crate::content::{Filesystem, Tree};
-use crate::ctx::{Ctx, MIB};
+use crate::ctx::{Boot, Ctx, MIB};
 use crate::disk::Disk;
 use crate::ledger::Ledger;
 use crate::vm::{Command, Vm};

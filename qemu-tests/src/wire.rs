@@ -60,6 +60,12 @@ pub enum Request {
     Write { job: JobId, spec: WriterSpec },
     /// Check stamped blocks against what was acknowledged.
     Verify { job: JobId, spec: VerifySpec },
+    /// Read a device or file past the page cache, from its start, as far as so many bytes; the words of `Done` tell its content.
+    Digest {
+        job: JobId,
+        path: String,
+        bytes: u64,
+    },
     /// Check a tree of files against a manifest.
     CheckTree {
         job: JobId,

@@ -80,9 +80,7 @@ pub fn check(vm: &Vm, level: &'static str, members: usize) -> Result<()> {
     })?;
     wait_whole(vm)?;
     act(vm, "remove=0")?;
-    vm.ok(&format!(
-        "while [ -e /sys/block/{VOLUME}/restripe/members/0 ]; do sleep 0.1; done"
-    ))?;
+    vm.wait_volume(VOLUME, "members/0/dev", |dev| dev == "absent")?;
 
     // And one is replaced by name.
     act(vm, &format!("fail={new}"))?;
