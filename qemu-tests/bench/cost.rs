@@ -139,6 +139,7 @@ fn boot(setting: &Setting) -> Result<Vm> {
         disks: Vec::new(),
         memory: MEMORY,
         cpus: 1,
+        leaks: false,
         append: format!(
             "brd.rd_nr={} brd.rd_size={}",
             2 * DISKS_EACH + 1,

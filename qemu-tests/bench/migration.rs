@@ -128,6 +128,7 @@ fn boot(setting: &Setting) -> Result<Vm> {
         disks: (0..6).map(disk).collect::<Result<_>>()?,
         memory: qemu_tests::kernel::memory(Flavour::Lean),
         cpus: 2,
+        leaks: false,
         append: String::new(),
         life: Life::Boots,
     };

@@ -12,7 +12,7 @@ use qemu_tests::ctx::Ctx;
 
 pub fn run(ctx: &mut Ctx) -> Result<()> {
     let disks = setup::disks(ctx)?;
-    let vm = ctx.boot(&disks)?;
+    let vm = ctx.boot_for_leaks(&disks)?;
     setup::fill(&vm)?;
     let mut judge = judge::Judge::new(&vm, &disks)?;
     lines::run(&mut judge)?;

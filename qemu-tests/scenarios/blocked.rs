@@ -17,7 +17,7 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
     for name in ["a", "b", "c"] {
         disks.push(ctx.disk(name, 32 * MIB)?);
     }
-    let vm = ctx.boot(&disks)?;
+    let vm = ctx.boot_for_leaks(&disks)?;
     for disk in ["vda", "vdb"] {
         vm.ok(&format!("echo {} | dmsetup create {disk}; dmsetup mknodes", linear(disk)))?;
     }

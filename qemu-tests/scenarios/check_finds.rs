@@ -15,7 +15,7 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
     for name in ["a", "b", "c"] {
         disks.push(ctx.disk(name, 16 * MIB)?);
     }
-    let vm = ctx.boot(&disks)?;
+    let vm = ctx.boot_for_leaks(&disks)?;
     // The second leg of a mirror, 5 sectors from sector 3000 on.
     found(&vm, Shape::of("raid1", 2), "/dev/vdb", 3000, 5, 3000)?;
     // In left-symmetric order the parity of stripe 2 of three disks is on the first one, and its first data chunk, the

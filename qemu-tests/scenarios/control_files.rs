@@ -19,6 +19,7 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
         disks.push(ctx.disk(name, SIZE)?);
     }
     let boot = Boot {
+        leaks: true,
         append: format!("brd.rd_nr={MOST} brd.rd_size={}", SIZE / 1024),
         ..Boot::default()
     };

@@ -90,7 +90,7 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
         ctx.disk("kept", 16 * MIB)?,
         ctx.disk("comes-and-goes", 16 * MIB)?,
     ];
-    let vm = ctx.boot(&disks)?;
+    let vm = ctx.boot_for_leaks(&disks)?;
     vm.must("adopt", &format!("dev=/dev/vdd size=8388608 name={VOLUME}"))?;
     let mut open = vm.spawn(&format!(
         "exec 3< /dev/{VOLUME}; echo open; tail -f /dev/null"

@@ -13,7 +13,7 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
     for name in ["a", "b", "c", "d", "e"] {
         disks.push(ctx.disk(name, 32 * MIB)?);
     }
-    let vm = ctx.boot(&disks)?;
+    let vm = ctx.boot_for_leaks(&disks)?;
     for (level, members) in [("raid1", 2), ("raid1", 3), ("raid5", 3)] {
         let each: Vec<_> = (0..members).map(|absent| vec![absent]).collect();
         absent::check(&vm, level, members, &each)

@@ -6,7 +6,7 @@ use qemu_tests::wire::FuzzSpec;
 
 pub fn run(ctx: &mut Ctx) -> Result<()> {
     let disks = [ctx.disk("first", 64 * MIB)?, ctx.disk("second", 32 * MIB)?.logical_block(4096)];
-    let vm = ctx.boot_as(&disks, &Boot { without_module: true, ..Boot::default() })?;
+    let vm = ctx.boot_as(&disks, &Boot { without_module: true, leaks: true, ..Boot::default() })?;
 
     ensure!(vm.ok("uname -r")?.trim() == vm.release());
     ensure!(vm.ok("blockdev --getsize64 /dev/vda; blockdev --getss /dev/vdb")? == "67108864\n4096\n");

@@ -40,7 +40,7 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
     finds_nothing(&vm, &journey).context("in the middle of the migration")?;
     vm.shutdown()?;
 
-    let vm = ctx.boot(&journey.disks)?;
+    let vm = ctx.boot_for_leaks(&journey.disks)?;
     journey.come_back(&vm)?;
     let load = journey.load(ctx, &vm)?;
     vm.must_set(VOLUME, "sync_speed_max", "0")?;

@@ -81,7 +81,7 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
     for number in 0..2 * DISKS {
         disks.push(ctx.disk(&format!("d{number}"), 5 * MIB)?);
     }
-    let vm = ctx.boot(&disks)?;
+    let vm = ctx.boot_for_leaks(&disks)?;
     vm.ok(&format!(
         "head -c {} /dev/urandom > {PATTERN}",
         16 * MIB

@@ -40,7 +40,7 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
     for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
         disks.push(ctx.disk(name, SIZE)?);
     }
-    let vm = ctx.boot(&disks)?;
+    let vm = ctx.boot_for_leaks(&disks)?;
     for (number, (level, members, chunk)) in SHAPES.into_iter().enumerate() {
         // Sizes that end within a row, and within a chunk.
         let blocks = ctx.random.u64(6 * MIB / BLOCK..8 * MIB / BLOCK);

@@ -18,7 +18,7 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
     for name in ["a", "b", "c"] {
         disks.push(ctx.disk(name, SIZE)?);
     }
-    let vm = ctx.boot(&disks)?;
+    let vm = ctx.boot_for_leaks(&disks)?;
     // By way of dm, so that a sector can be made to fail.
     vm.ok(&format!(
         "dd if=/dev/urandom of=/dev/vda bs=1M count=16 conv=fsync status=none

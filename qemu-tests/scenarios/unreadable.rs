@@ -18,7 +18,7 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
     for name in ["a", "b", "c", "d", "e"] {
         disks.push(ctx.disk(name, 32 * MIB)?);
     }
-    let vm = ctx.boot(&disks)?;
+    let vm = ctx.boot_for_leaks(&disks)?;
     let bad = Dust::new(&vm, "vdb")?;
     mover_and_rebuild(&vm, &bad)?;
     writes_of_a_migration(&vm, &bad)?;

@@ -18,7 +18,7 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
     for name in ["a", "b", "c", "d", "e"] {
         disks.push(ctx.disk(name, 32 * MIB)?);
     }
-    let vm = ctx.boot(&disks)?;
+    let vm = ctx.boot_for_leaks(&disks)?;
     let mut alone = 0;
     for (level, members) in [
         ("linear", 1),

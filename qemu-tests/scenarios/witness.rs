@@ -80,7 +80,7 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
     ensure!(reached != "none", "the migration was over before it was cut");
     journey.cut(vm, load)?;
 
-    let vm = ctx.boot(&journey.disks)?;
+    let vm = ctx.boot_for_leaks(&journey.disks)?;
     let three: Vec<_> = journey.devices()[..3].to_vec();
     journey.come_back_on(&vm, &three)?;
     let load = journey.load(ctx, &vm)?;

@@ -106,6 +106,7 @@ fn kvm_boots(kernel: &Path, initramfs: &Path) -> Result<bool> {
         disks: Vec::new(),
         memory: 1024,
         cpus: 1,
+        leaks: false,
         append: String::new(),
         life: Life::Boots,
     };

@@ -66,7 +66,7 @@ impl Chain {
         self.go_half(leg)?;
         let reached = self.vm.number(VOLUME, "migrate_position")?;
         self.journey.cut(self.vm, self.load)?;
-        self.vm = ctx.boot(&self.journey.disks)?;
+        self.vm = ctx.boot_for_leaks(&self.journey.disks)?;
         self.journey
             .come_back_on(&self.vm, &devices(0..members))
             .with_context(|| format!("cut at sector {reached} of {}", leg.line))?;

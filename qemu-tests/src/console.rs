@@ -51,6 +51,10 @@ const HARMLESS: [(&str, &str); 4] = [
         "says that it is there",
     ),
     (
+        "kmemleak: Kernel memory leak detector disabled",
+        "it was not wanted; and if it was, the scan in the end fails",
+    ),
+    (
         "kmemleak: Automatic memory scanning thread",
         "says that it started or ended",
     ),

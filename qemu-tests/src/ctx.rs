@@ -81,6 +81,8 @@ pub struct Ctx {
 pub struct Boot {
     /// Leave the module out.
     pub without_module: bool,
+    /// Have it look for memory that is left behind.
+    pub leaks: bool,
     /// More words for the kernel's command line.
     pub append: String,
 }
@@ -138,6 +140,11 @@ impl Ctx {
         self.boot_as(disks, &Boot::default())
     }
 
+    /// The same, to be asked in the end whether memory was left behind.
+    pub fn boot_for_leaks(&mut self, disks: &[Disk]) -> Result<Vm> {
+        self.boot_as(disks, &Boot { leaks: true, ..Boot::default() })
+    }
+
     /// The same, with a say in how.
     pub fn boot_as(&mut self, disks: &[Disk], boot: &Boot) -> Result<Vm> {
         self.begin(disks, boot, Life::Boots)
@@ -171,6 +178,7 @@ impl Ctx {
             disks: disks.to_vec(),
             memory: kernel::memory(self.bench.flavour),
             cpus: 2,
+            leaks: boot.leaks,
             append: boot.append.clone(),
             life,
         };

@@ -315,7 +315,9 @@ pub fn with_cuts(ctx: &mut Ctx, plan: Plan, cuts: u32) -> Result<()> {
             cut + 1
         );
         journey.cut(vm, load)?;
-        vm = ctx.boot(&journey.disks)?;
+        // Only the last one lives to be asked what it left behind.
+        let boot = Boot { leaks: cut + 1 == cuts as usize, ..Boot::default() };
+        vm = ctx.boot_as(&journey.disks, &boot)?;
         let context = || {
             format!(
                 "after cut {}, due at sector {point}, with the cursor at {reached}",

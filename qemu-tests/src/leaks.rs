@@ -17,6 +17,7 @@ impl Vm {
     /// Scans twice, so that what one scan saw only by chance is not told, and fails if anything is left behind.
     /// On a kernel without kmemleak there is nothing to ask.
     pub fn leak_check(&self) -> Result<()> {
+        ensure!(self.leaks, "this VM was not booted for leaks, and so none would be found");
         let found = self.ok(&format!(
             "cd /sys/kernel/debug; [ -e kmemleak ] || exit 0
              echo scan > kmemleak

@@ -21,6 +21,8 @@ pub struct Vm {
     process: Process,
     console: PathBuf,
     release: String,
+    /// Whether its kernel notes whose memory is whose.
+    pub(crate) leaks: bool,
 }
 
 /// What a command said, and how it ended.
@@ -68,7 +70,7 @@ impl Vm {
         let link = Link::new(from, to);
         if let Life::Thaws(frozen) = &machine.life {
             let (console, release) = (console.to_owned(), frozen.release.clone());
-            return Ok(Some(Self { link, process, console, release }));
+            return Ok(Some(Self { link, process, console, release, leaks: machine.leaks }));
         }
         let ready = link.wait_ready(within).with_context(|| {
             format!(
@@ -85,6 +87,7 @@ impl Vm {
             process,
             console: console.to_owned(),
             release,
+            leaks: machine.leaks,
         };
         if let Some(module) = &machine.module {
             vm.load(module)?;

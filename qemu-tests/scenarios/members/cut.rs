@@ -41,7 +41,7 @@ pub fn in_the_middle(ctx: &mut Ctx, vm: Vm, disks: &[Disk]) -> Result<(Vm, Ledge
     writer.wait_acks(300)?;
     vm.power_cut()?;
     let ledger = writer.after_cut()?;
-    Ok((ctx.boot(disks)?, ledger))
+    Ok((ctx.boot_for_leaks(disks)?, ledger))
 }
 
 pub fn goes_on(vm: &Vm, ledger: &Ledger) -> Result<()> {
