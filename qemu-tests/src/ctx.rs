@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use restripe_scripts::kernel::Flavour;
@@ -9,6 +10,7 @@ use restripe_scripts::packages;
 
 use crate::accel::Accel;
 use crate::disk::Disk;
+use crate::limit::Limit;
 use crate::kernel::{self, Kernel};
 use crate::nbd::image::Image;
 use crate::nbd::server::Server;
@@ -70,6 +72,8 @@ pub struct Ctx {
     pub random: fastrand::Rng,
     /// What the scenario wants said beside its result.
     pub notes: Vec<String>,
+    /// Ends its VMs when its time is over.
+    pub limit: Arc<Limit>,
     dir: PathBuf,
     boots: u32,
     /// Boots up to this one have had their splats taken.
@@ -95,6 +99,7 @@ impl Ctx {
             seed,
             random: fastrand::Rng::with_seed(seed),
             notes: Vec::new(),
+            limit: Arc::default(),
             dir: dir.to_owned(),
             boots: 0,
             judged: 0,
@@ -183,7 +188,9 @@ impl Ctx {
             life,
         };
         self.boots += 1;
-        Vm::boot(&machine, &self.console(self.boots))
+        let vm = Vm::boot(&machine, &self.console(self.boots))?;
+        self.limit.holds(vm.handle()?);
+        Ok(vm)
     }
 
     fn console(&self, boot: u32) -> PathBuf {

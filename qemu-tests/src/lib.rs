@@ -27,6 +27,7 @@ host_modules! {
     journey
     kernel
     leaks
+    limit
     link
     monitor
     nbd

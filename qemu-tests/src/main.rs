@@ -20,6 +20,7 @@ const USAGE: &str = "usage: qemu-tests test [filter] | list | demo | bench [filt
   SEED=n    replays a run's choices        FLAVOUR=lean  scenarios on the quick kernel
   JOBS=n    scenarios side by side         KEEP=1        keeps disks and logs
   CUTS=n    cuts of each case of crash     REPLAY=file   makes cuts of a log that crash has kept (CUT=n or n-m)
+  DEADLINE= seconds since 1970 when scenarios that still run are ended
   CUTS=all  every flush, 200 random points RESUME=1      goes on with the logs that crash has kept, and makes no cut twice";
 
 fn main() -> ExitCode {

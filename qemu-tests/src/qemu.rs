@@ -1,11 +1,12 @@
 //! The QEMU process: its command line, its end.
 
 use std::fs::File;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::accel::Accel;
 use crate::disk::Disk;
@@ -185,6 +186,12 @@ impl Process {
                 .with_context(|| format!("thaw a VM\n{}", process.complaints()))?;
         }
         Ok((process, from, to))
+    }
+
+    /// By which another thread can end it, whatever has become of it by then.
+    pub fn handle(&self) -> Result<OwnedFd> {
+        let pid = Pid::from_child(&self.child);
+        pidfd_open(pid, PidfdFlags::empty()).context("hold on to QEMU")
     }
 
     fn monitor(&mut self) -> Result<&mut Monitor> {

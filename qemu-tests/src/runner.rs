@@ -13,6 +13,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::cache;
 use crate::ctx::{Bench, Ctx};
+use crate::limit;
 
 /// One file in scenarios/.
 #[derive(Clone, Copy)]
@@ -92,8 +93,16 @@ fn one(scenario: &Scenario, bench: &Bench, seed: u64, dir: &Path) -> Report {
     let begun = Instant::now();
     let (mut tail, mut notes) = (String::new(), String::new());
     let result = Ctx::new(bench, own_seed(seed, scenario.name), dir).and_then(|mut ctx| {
-        let result = catch_unwind(AssertUnwindSafe(|| (scenario.run)(&mut ctx)));
-        let result = result.unwrap_or_else(|panic| Err(anyhow!("it panicked: {}", words(&*panic))));
+        let within = limit::allowed()?;
+        ensure!(!within.is_zero(), "the time for the whole run was over before it began");
+        let limit = ctx.limit.clone();
+        let run = AssertUnwindSafe(|| limit.bound(within, || (scenario.run)(&mut ctx)));
+        let result = catch_unwind(run);
+        let mut result = result.unwrap_or_else(|panic| Err(anyhow!("it panicked: {}", words(&*panic))));
+        if limit.was_over() {
+            let over = || format!("it was ended, since it was not over in {} s", within.as_secs());
+            result = result.with_context(over);
+        }
         let splats = ctx.splats();
         tail = ctx.tail();
         notes = ctx.notes.iter().map(|note| format!(", {note}")).collect();

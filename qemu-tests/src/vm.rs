@@ -1,6 +1,7 @@
 //! A running VM: what a scenario can do with it.
 
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -110,6 +111,11 @@ impl Vm {
         self.put(MODULE, 0o600, &bytes)?;
         self.ok(&format!("insmod {MODULE}"))?;
         Ok(())
+    }
+
+    /// By which another thread can end it.
+    pub fn handle(&self) -> Result<OwnedFd> {
+        self.process.handle()
     }
 
     /// The guest kernel's release.
