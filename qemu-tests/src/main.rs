@@ -3,6 +3,7 @@
 //! `qemu-tests list` names the scenarios.
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::{Result, bail};
 use qemu_tests::crash;
@@ -37,16 +38,8 @@ fn main() -> ExitCode {
 fn work() -> Result<bool> {
     let words: Vec<_> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["test"] => runner::run(
-            &scenarios::ALL,
-            "",
-            &Bench::set_up(kernel::for_scenarios()?)?,
-        ),
-        ["test", filter] => runner::run(
-            &scenarios::ALL,
-            filter,
-            &Bench::set_up(kernel::for_scenarios()?)?,
-        ),
+        ["test"] => test(""),
+        ["test", filter] => test(filter),
         ["demo"] => demo::run(),
         ["bench"] => bench::run(""),
         ["bench", filter] => bench::run(filter),
@@ -60,4 +53,14 @@ fn work() -> Result<bool> {
         }
         _ => bail!("{USAGE}"),
     }
+}
+
+fn test(filter: &str) -> Result<bool> {
+    let begun = Instant::now();
+    let bench = Bench::set_up(kernel::for_scenarios()?)?;
+    println!(
+        "kernel, module and guest system were there after {} s",
+        begun.elapsed().as_secs()
+    );
+    runner::run(&scenarios::ALL, filter, &bench)
 }

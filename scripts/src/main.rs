@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -81,8 +82,9 @@ fn run(job: Job) -> Result<ExitCode> {
         }
         Job::Lint => lint()?,
         Job::Test => {
+            let begun = Instant::now();
             packages::ensure(packages::Set::Vm)?;
-            if suite::run()?.failed > 0 {
+            if suite::run(begun.elapsed())?.failed > 0 {
                 return Ok(ExitCode::FAILURE);
             }
         }

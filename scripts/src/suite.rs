@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
@@ -45,8 +46,9 @@ impl Count {
     }
 }
 
-/// Runs everything and prints the sum as the last line. An error is a suite that could not be started.
-pub fn run() -> Result<Count> {
+/// Runs everything and prints the sum as the last line, and before it what took how long, a set-up that went before among it. An
+/// error is a suite that could not be started.
+pub fn run(set_up: Duration) -> Result<Count> {
     let host = ["test", "--release", "--workspace", "--no-fail-fast"];
     let scenarios = [
         "run",
@@ -60,11 +62,19 @@ pub fn run() -> Result<Count> {
         "test",
     ];
     let mut total = Count::default();
-    for arguments in [host.as_slice(), scenarios.as_slice()] {
+    let mut times = format!("set-up {} s", set_up.as_secs());
+    let suites = [
+        ("host tests", host.as_slice()),
+        ("scenarios", scenarios.as_slice()),
+    ];
+    for (name, arguments) in suites {
+        let begun = Instant::now();
         let count = suite(arguments)?;
         total.passed += count.passed;
         total.failed += count.failed;
+        times += &format!(", {name} with their builds {} s", begun.elapsed().as_secs());
     }
+    println!("{times}");
     println!("{} passed, {} failed", total.passed, total.failed);
     Ok(total)
 }
