@@ -114,7 +114,8 @@ fn write(vm: &Vm) -> Result<()> {
 fn available(vm: &Vm) -> Result<i64> {
     let text = vm.ok(
         "last=0; alike=0
-         exec 3<> <(:)
+         [ -p /tmp/silent ] || mkfifo /tmp/silent
+         exec 3<> /tmp/silent
          sync
          while [ $alike -lt 5 ]; do
              echo 3 > /proc/sys/vm/drop_caches
