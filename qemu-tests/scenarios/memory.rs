@@ -109,7 +109,8 @@ fn write(vm: &Vm) -> Result<()> {
     Ok(())
 }
 
-/// KiB that are free or would be if asked for, when what is given back late (by RCU, by workers) has been. No process is started
+/// KiB that are free or would be if asked for, when what is given back late (by RCU, by workers) has been: for two seconds nothing
+/// has changed. No process is started
 /// between two looks: it would take and give back more than what is looked for.
 fn available(vm: &Vm) -> Result<i64> {
     let text = vm.ok(
@@ -117,7 +118,7 @@ fn available(vm: &Vm) -> Result<i64> {
          [ -p /tmp/silent ] || mkfifo /tmp/silent
          exec 3<> /tmp/silent
          sync
-         while [ $alike -lt 5 ]; do
+         while [ $alike -lt 40 ]; do
              echo 3 > /proc/sys/vm/drop_caches
              while read -r name now _; do [ $name != MemAvailable: ] || break; done < /proc/meminfo
              change=$((now - last)); last=$now

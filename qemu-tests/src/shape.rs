@@ -165,7 +165,8 @@ pub fn fio_verify(device: &str, size: u64) -> String {
         job(
             "small",
             1,
-            "--bsrange=512-8k --blockalign=512 --iodepth=8 --io_size=1m"
+            // Most of all, as these are the smallest.
+            &format!("--bsrange=512-8k --blockalign=512 --iodepth=8 --io_size={}", size / 2)
         ),
         job("durable", 2, "--bs=64k --iodepth=4 --sync=dsync")
     )
