@@ -12,6 +12,9 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
     ensure!(vm.ok("blockdev --getsize64 /dev/vda; blockdev --getss /dev/vdb")? == "67108864\n4096\n");
     ensure!(vm.ok("cat /sys/block/vda/serial")? == "first");
 
+    // Where they are fewer, nothing is said of what goes wrong between two.
+    ensure!(vm.ok("nproc")?.trim() == "2", "the guest has not the CPUs that it was given");
+
     let failed = vm.sh("echo out; echo err >&2; exit 7")?;
     ensure!((failed.status, &*failed.stdout, &*failed.stderr) == (7, "out\n", "err\n"), "{failed}");
     ensure!(vm.ok("false").is_err(), "a failed command passed for a good one");
