@@ -40,7 +40,7 @@ impl BioSet {
                 inner <- Opaque::try_ffi_init(|slot: *mut bindings::bio_set| {
                     // SAFETY: `slot` is room for a set, at its final address; it begins as zeroes.
                     to_result(unsafe {
-                        slot.write(pin_init::zeroed());
+                        slot.write_bytes(0, 1);
                         // CAST: Flag bits.
                         bindings::bioset_init(slot, RESERVE, front_pad, flags as i32)
                     })
