@@ -306,6 +306,17 @@ impl World {
         self.requests.len()
     }
 
+    /// A migration is blocked in a stash window, which is in memory, and writes there wait until a
+    /// member that it goes to is replaced.
+    pub fn waits_for_window(&self) -> bool {
+        let window = self.view.cursor.get().window;
+        let Some((start, end)) = window.and_then(|window| self.view.map.lock_range(window)) else {
+            return false;
+        };
+        let waits = |r: &Request| r.waits_for_lock(start, end);
+        self.engine.blocked().is_some() && self.requests.values().any(waits)
+    }
+
     /// Ranges of writes that have not ended.
     pub fn writes_under_way(&self) -> impl Iterator<Item = Range> {
         let is_write = |r: &&Request| matches!(r.kind, Kind::Write { .. });
