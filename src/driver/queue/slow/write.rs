@@ -75,7 +75,7 @@ fn write_all(
         let in_gap = route == Route::Both;
         let routes: &[Route] = match route {
             Route::Both if view.map.gap_waits => return Err(Failure::Wait { for_room: false }),
-            // In this order: a read sees the target, and what it saw is at the source too.
+            // In this order: what a read sees at the target is at the source too.
             Route::Both => &[Route::Source, Route::Target],
             Route::Source => &[Route::Source],
             Route::Target => &[Route::Target],
