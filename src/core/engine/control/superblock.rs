@@ -101,7 +101,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             self.sb.clean = false;
             self.control.committing.active = true;
         }
-        let turned = self.control.committing.turned;
+        let (turned, end) = (self.control.committing.turned, self.end());
         let synced = !turned && self.target_is_synced();
         if let Some(migration) = &mut self.sb.migration {
             migration.paused = self.paused;
@@ -127,10 +127,14 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                     _ => way.sooner(self.control.flushed_to, self.cursor.copied),
                 };
                 migration.cursor = cursor;
-                // Going down, all from the cursor on is true, and nobody looks at what is below.
-                if synced && way == Way::Up {
-                    let stripe = self.sb.sets[target].layout.stripe();
-                    self.sb.sets[target].resync = cursor.round_up(stripe);
+                if synced {
+                    let target = &mut self.sb.sets[target];
+                    let stripe = target.layout.stripe();
+                    target.resync = match way {
+                        Way::Up => cursor.round_up(stripe),
+                        // All from the cursor on is true, and nobody looks at what is below.
+                        Way::Down => target.resync.max(end.round_up(stripe)),
+                    };
                 }
                 self.control.committing.cursor = Some(cursor);
                 self.sb.map_from_cursor();
@@ -163,7 +167,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     pub(in crate::engine) fn target_is_synced(&self) -> bool {
         match (&self.sb.migration, &self.map.target) {
             (Some(m), Some(_)) => {
-                self.sb.sets[usize::from(m.target)].resync >= self.cursor.settled(self.end()).end
+                let settled = self.cursor.settled(self.end());
+                settled.is_empty() || self.sb.sets[usize::from(m.target)].resync >= settled.end
             }
             _ => false,
         }

@@ -370,6 +370,33 @@ fn no_write_of_the_gap_begins_while_a_commit_takes_it_over() {
     }
 }
 
+/// What an unclean stop leaves of a target that holds nothing yet is made anew all the same.
+#[test]
+fn a_target_that_held_nothing_is_true_as_far_as_it_is_made() {
+    for (level, from, target, to) in [
+        (Level::Linear, 1, Level::Raid5, 3),
+        (Level::Raid0, 4, Level::Raid1, 2),
+    ] {
+        let mut now = created(level, from, true);
+        shape::resize(&mut now, 32 << 20).expect("it can shrink");
+        let added: Vec<u8> = (from..to).collect();
+        let removed = MemberMask((to.min(from)..from).map(|id| 1 << id).sum());
+        let mut sb = begun(&now, target, &added, removed);
+        let migration = sb.migration.expect("it begins");
+        assert_eq!(migration.descending, from > to);
+        sb.sets[usize::from(migration.target)].resync = Logical::ZERO;
+        let mut volume = start(sb, Some(Logical::ZERO));
+        volume.handle(0, Event::SyncMax(Some(Logical(32768))));
+        run_until(&mut volume, |volume, intent| {
+            let moved = volume.superblock().migration.expect("it runs");
+            matches!(intent, Intent::Commit { .. }) && moved.cursor == Logical(32768)
+        });
+        let true_to = volume.superblock().sets[usize::from(migration.target)].resync;
+        let settled = if from > to { 65536 } else { 32768 };
+        assert!(true_to >= Logical(settled), "{true_to:?}, {from} to {to}");
+    }
+}
+
 /// The piece waits for its superblock behind another, which takes note of the second member and lets
 /// go of the first: readers of that are still to end when the migration is blocked.
 #[test]
