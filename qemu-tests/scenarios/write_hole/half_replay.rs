@@ -1,6 +1,8 @@
 //! Disks as a power cut in the middle of a journal's replay may leave them: the places that records tell of hold
 //! anything but what was written last. Made by the format's own description (`src/core/ondisk`), not by the module.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, ensure};
 use qemu_tests::ctx::MIB;
 use qemu_tests::disk::Disk;
@@ -22,7 +24,8 @@ struct Truth {
     member: u8,
 }
 
-/// Spoils every place that a record which counts tells of, on all of these disks; how many. The VM is off.
+/// Spoils every place that a record which counts tells of, on all of these disks; how many. The VM is off. Only of records that
+/// are on two of the disks: one whose other copy the cut came before is put there by a replay before it writes to any place.
 pub fn make(disks: &[Disk]) -> Result<usize> {
     let images = disks.iter().map(Disk::bytes).collect::<Result<Vec<_>>>()?;
     let mut truths = Vec::new();
@@ -31,22 +34,24 @@ pub fn make(disks: &[Disk]) -> Result<usize> {
         truths.push(newest(image).context("a disk has no superblock")?);
     }
     let truth = *truths.iter().max().context("there are no disks")?;
-    let mut spoilt = 0;
+    let mut records: BTreeMap<u64, (usize, Vec<Place>)> = BTreeMap::new();
     for image in &images {
         let start = image.len() - 256 * KIB - JOURNAL;
         let journal = &image[start..start + JOURNAL];
         for at in (0..JOURNAL).step_by(BLOCK) {
-            let Some(places) = record(&journal[at..], at, &truth) else {
-                continue;
-            };
-            for (member, sector, sectors) in places {
-                let disk = truths.iter().position(|truth| truth.member == member);
-                let disk = &disks[disk.context("a record tells of a disk that is not there")?];
-                let rubbish = vec![0x5a; (sectors * SECTOR) as usize];
-                disk.corrupt(sector * SECTOR, &rubbish)?;
-                spoilt += 1;
+            if let Some((sequence, places)) = record(&journal[at..], at, &truth) {
+                records.entry(sequence).or_insert((0, places)).0 += 1;
             }
         }
+    }
+    let mut spoilt = 0;
+    let whole = records.into_values().filter(|(copies, _)| *copies > 1);
+    for (member, sector, sectors) in whole.flat_map(|(_, places)| places) {
+        let disk = truths.iter().position(|truth| truth.member == member);
+        let disk = &disks[disk.context("a record tells of a disk that is not there")?];
+        let rubbish = vec![0x5a; (sectors * SECTOR) as usize];
+        disk.corrupt(sector * SECTOR, &rubbish)?;
+        spoilt += 1;
     }
     Ok(spoilt)
 }
@@ -67,8 +72,11 @@ fn newest(image: &[u8]) -> Option<Truth> {
     whole.max()
 }
 
-/// Member, first sector and sectors of all places of the record that begins here, `at` bytes into the journal, if it counts.
-fn record(bytes: &[u8], at: usize, truth: &Truth) -> Option<Vec<(u8, u64, u64)>> {
+/// Member, first sector and sectors.
+type Place = (u8, u64, u64);
+
+/// Number and places of the record that begins here, `at` bytes into the journal, if it counts.
+fn record(bytes: &[u8], at: usize, truth: &Truth) -> Option<(u64, Vec<Place>)> {
     let header = &bytes[..BLOCK];
     let counts = &header[..8] == b"restrpJR"
         && u32_at(header, 8) == crc32c::crc32c(&header[12..])
@@ -89,7 +97,7 @@ fn record(bytes: &[u8], at: usize, truth: &Truth) -> Option<Vec<(u8, u64, u64)>>
         let entry = &header[96 + 16 * index..];
         (entry[0], u64_at(entry, 8), u64::from(u32_at(entry, 4)))
     };
-    Some((0..usize::from(entries)).map(entry).collect())
+    Some((u64_at(header, 48), (0..usize::from(entries)).map(entry).collect()))
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
