@@ -96,19 +96,19 @@ fn load(
     }
 }
 
-/// Where the newest superblock begins a migration and no old member has it: the
-/// newest of those that don't know of that migration.
+/// Where the newest superblock begins a migration and no old member has it: the newest that the
+/// old members have. Only they can say so: a disk that left before knows nothing of the
+/// migration either, and where none of them is found, the target may hold all there is.
 fn before_the_start(finds: &Finds, sb: &Superblock) -> Option<Find> {
     let migration = sb.migration?;
-    let source = sb.sets[usize::from(migration.source)].members();
-    let old_has_it = finds
-        .iter()
-        .filter_map(|find| find.newest)
-        .any(|(digest, _)| digest.migration == migration.uuid && source.has(digest.member));
-    if old_has_it {
-        return None;
-    }
-    newest(finds, |digest| digest.migration != migration.uuid)
+    let old = sb.live() & sb.sets[usize::from(migration.source)].members();
+    let is_old = |digest: &Digest| {
+        let member = sb.member_by_uuid(digest.member_uuid);
+        member.is_some_and(|member| old.has(member))
+    };
+    let last = newest(finds, is_old)?;
+    let (digest, _) = last.newest?;
+    (digest.migration != migration.uuid).then_some(last)
 }
 
 /// Whether every member that takes part was found.

@@ -617,6 +617,41 @@ fn a_migration_that_one_old_member_knows_has_begun() {
     refused(&listed, &PLAIN, Errno::ENODEV, &["member 2"]);
 }
 
+/// Only old members say that it did not begin: where none is found, the newest is the truth,
+/// whatever else is listed (`make sim SEED=3596`).
+#[test]
+fn a_migration_whose_source_is_lost_is_not_taken_back_for_what_others_say() {
+    let mut sb = migrating(Level::Raid5, 3);
+    sb.clean = true;
+    if let Some(migration) = &mut sb.migration {
+        migration.cursor = Logical(sb.volume_sectors.0);
+    }
+    sb.map_from_cursor();
+    sb.sets[1].resync = Logical(sb.volume_sectors.0);
+    // A disk that left the volume before, with what it knew then.
+    let mut left = adopted();
+    left.members[0].uuid = uuid(99);
+    let listed = [Disk::with(&sb, 1), Disk::with(&sb, 2), Disk::with(&left, 0)];
+    let (truth, assembly) = assemble(&listed[..2], &DEGRADED).expect("the target holds it all");
+    assert!(truth.migration.is_some());
+    assert_eq!(assembly.missing, MemberMask::of(MemberId(0)));
+    refused(&listed, &DEGRADED, Errno::EINVAL, &["vdc", "none any more"]);
+
+    // A leg of the source that had failed before knows nothing of the migration either.
+    let (old, mut begun) = mirror_and_begun();
+    let mut moved = next(&begun);
+    moved.members[1].state = MemberState::Faulty;
+    moved.members[1].left_epoch = old.epoch;
+    begun = moved;
+    if let Some(migration) = &mut begun.migration {
+        migration.cursor = Logical(begun.volume_sectors.0);
+    }
+    begun.map_from_cursor();
+    begun.sets[1].resync = Logical(begun.volume_sectors.0);
+    let listed = [Disk::with(&old, 1), Disk::with(&begun, 2)];
+    refused(&listed, &DEGRADED, Errno::ENODEV, &["member 0"]);
+}
+
 #[test]
 fn a_missing_spare_stops_nothing_and_is_noted() {
     let mut sb = created(Level::Raid1, 2, true);
