@@ -8,17 +8,26 @@
 
 mod find;
 mod judge;
+mod known;
 mod note;
 
 pub use note::Note;
 
-use crate::geometry::{MemberId, MemberMask, Sectors, MAX_MEMBERS};
+use crate::geometry::{MemberId, MemberMask, Physical, Sectors, MAX_MEMBERS};
 use crate::list::List;
 use crate::ondisk::{DecodeError, Name, Serial, Superblock, Uuid};
 use crate::text::Refusal;
 
 /// Most devices that can be listed.
 pub const MAX_DEVICES: usize = MAX_MEMBERS;
+
+/// Some sectors of a listed device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Piece {
+    pub device: usize,
+    pub at: Physical,
+    pub len: Sectors,
+}
 
 /// The listed devices, by their index in the list.
 pub trait Devices {
@@ -28,8 +37,8 @@ pub trait Devices {
     /// Serial of the device.
     fn serial(&self, device: usize) -> Serial;
 
-    /// CRC-32C of what [`known_by`](crate::ondisk::known_by) names on the device, where it can be read.
-    fn known_crc(&mut self, device: usize) -> Option<u32>;
+    /// CRC-32C of these pieces, one after the other, where they can be read.
+    fn crc(&mut self, pieces: &[Piece]) -> Option<u32>;
 
     /// Reads the superblock in slot 0 or 1 of the device into `into` and decodes it.
     ///
@@ -50,7 +59,7 @@ pub struct AssembleOptions {
     pub uuid: Option<Uuid>,
     /// Go on without members that are missing.
     pub degraded: bool,
-    /// Go on where parity may be wrong.
+    /// Go on where parity may be wrong, or a disk was used while it was being adopted.
     pub force: bool,
     /// Write nothing at all.
     pub read_only: bool,

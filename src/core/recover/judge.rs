@@ -2,6 +2,7 @@
 //! What the found superblocks mean together.
 
 use super::find::{holds_none, Find, Finds};
+use super::known::{crc_without_superblock, refuse_used_meanwhile};
 use super::{AssembleOptions, Assembly, Devices, Note};
 use crate::geometry::{Logical, MemberId, MemberMask, MAX_MEMBERS};
 use crate::list::List;
@@ -56,6 +57,7 @@ pub(super) fn judge(
         )?;
     }
     refuse_missing(options, sb, &mut assembly)?;
+    refuse_used_meanwhile(devices, names, options, sb, &mut assembly)?;
     refuse_write_hole(options, sb, &mut assembly)?;
     update(options, sb, &mut assembly)?;
     Ok(assembly)
@@ -244,7 +246,7 @@ fn seat_unmarked(
             row.serial
         ));
     }
-    match devices.known_crc(device) {
+    match crc_without_superblock(devices, device, sectors) {
         None => Err(refusal!(
             EIO,
             "{name} can't be read where it would show whether it is the disk that was being adopted; mend it"

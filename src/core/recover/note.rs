@@ -24,6 +24,8 @@ pub enum Note {
     MigrationGoesOn,
     /// The cut fell before the adopted disk had a superblock.
     AdoptionGoesOn { device: u8 },
+    /// It was written to without restripe while it was being adopted, and the user takes it as it is.
+    UsedMeanwhile { device: u8 },
     /// The volume goes on without this member.
     Without { member: MemberId },
     /// Parity is believed, because the user said so.
@@ -66,6 +68,11 @@ impl Note {
             Note::AdoptionGoesOn { device } => write!(
                 out,
                 "{} was being adopted and has no superblock yet; it gets one now",
+                name(device)
+            ),
+            Note::UsedMeanwhile { device } => write!(
+                out,
+                "{} was written to without restripe while it was being adopted; its end is as it was before",
                 name(device)
             ),
             Note::Without { member } => {

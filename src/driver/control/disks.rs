@@ -10,7 +10,7 @@ use restripe_core::{
         decode, encode_signature, known_by, superblock_places, DecodeError, Geometry, Serial,
         Signature, Superblock, Uuid, BLANK_DATA_START, SUPERBLOCK_SIZE,
     },
-    recover::Devices,
+    recover::{Devices, Piece},
     refusal,
     text::Refusal,
 };
@@ -42,9 +42,17 @@ pub(super) fn crc(
     pieces: &[(Physical, Sectors)],
     buffer: &mut Buffer,
 ) -> Option<u32> {
+    crc_of(pieces.iter().map(|&(at, len)| (member, at, len)), buffer)
+}
+
+/// The same of pieces of several devices.
+fn crc_of<'m>(
+    pieces: impl Iterator<Item = (&'m Member, Physical, Sectors)>,
+    buffer: &mut Buffer,
+) -> Option<u32> {
     let most = Sectors::from_bytes(buffer.len() as u64);
     let mut crc = !0;
-    for &(mut at, mut left) in pieces {
+    for (member, mut at, mut left) in pieces {
         while left > Sectors::ZERO {
             let len = left.min(most);
             // CAST: At most a buffer.
@@ -92,8 +100,12 @@ impl Devices for Superblocks<'_, '_> {
         serial(&self.devices[device].member)
     }
 
-    fn known_crc(&mut self, device: usize) -> Option<u32> {
-        known_crc(&self.devices[device].member, &mut self.buffer)
+    fn crc(&mut self, pieces: &[Piece]) -> Option<u32> {
+        let devices = self.devices;
+        let parts = pieces
+            .iter()
+            .map(|piece| (&*devices[piece.device].member, piece.at, piece.len));
+        crc_of(parts, &mut self.buffer)
     }
 
     fn read_superblock(

@@ -339,6 +339,37 @@ impl Scenario {
         !self.end.is_empty()
     }
 
+    /// Whether its data went all over its reserve.
+    pub fn has_whole_end(&self) -> bool {
+        let covers = |&(start, len): &(u64, u64)| start == RESERVE && start + len == DEVICE.0;
+        self.end.iter().any(covers)
+    }
+
+    /// A sector of the full disk, and its place in images, that nobody writes to before it is a member like
+    /// any other, whether it holds a superblock by then or not.
+    pub fn used_sector(&self, is_held: bool, rng: &mut Rng) -> (u64, usize) {
+        let [slot_a, slot_b] = self.slots(0);
+        let behind = |slot: u64| slot + SUPERBLOCK_SECTORS.0;
+        let ranges = match is_held {
+            false => vec![0..HEAD_LEN.0, RESERVE..slot_a, behind(slot_a)..DEVICE.0],
+            true => vec![
+                0..HEAD_LEN.0,
+                RESERVE + HEAD_LEN.0..slot_a,
+                behind(slot_a)..slot_b,
+                behind(slot_b)..DEVICE.0,
+            ],
+        };
+        let range = ranges[rng.usize(..ranges.len())].clone();
+        let at = rng.u64(range);
+        let (shape, at_start) = (self.disk_shape(0), rng.u64(..HEAD_LEN.0));
+        let is_simulated = |w: &Window| (w.start..w.start + w.len).contains(&at);
+        let at = match shape.windows.iter().any(is_simulated) {
+            true => at,
+            false => at_start,
+        };
+        (at, shape.index(at, 1))
+    }
+
     /// Where the volume's sectors are on the full disk as long as it is nothing else.
     pub fn plain_places(&self) -> Vec<u64> {
         let extents = self.source.slots[0].iter();

@@ -37,6 +37,9 @@ pub struct Tally {
     pub degraded: u64,
     /// Assemblies that write nothing.
     pub read_only: u64,
+    /// Disks refused that were written to elsewhere while they were being adopted, without a superblock and with one.
+    pub used: u64,
+    pub used_later: u64,
     /// States looked at while members were being rebuilt.
     pub rebuilding: u64,
     /// Rebuilds that came to their end.
@@ -78,6 +81,8 @@ impl Tally {
         self.short += other.short;
         self.degraded += other.degraded;
         self.read_only += other.read_only;
+        self.used += other.used;
+        self.used_later += other.used_later;
         self.rebuilding += other.rebuilding;
         self.rebuilt += other.rebuilt;
         self.mended += other.mended;

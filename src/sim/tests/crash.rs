@@ -284,6 +284,29 @@ fn full_disks_in_their_true_proportions() {
     try_all("full disks", &small::full_disks(), effort, 12, 200);
 }
 
+/// From the first write on, cut and cut again: whatever a cut leaves is taken, while users write to where
+/// the disk was known by as soon as they may, and a disk that was used elsewhere meanwhile never is.
+#[test]
+fn full_disks_that_are_used_while_they_are_adopted() {
+    let effort = Effort {
+        states: 8,
+        crashes: 3,
+        branch: 3,
+        requests: 6,
+        ..EVERY_STEP
+    };
+    let mut all = small::full_disks();
+    for scenario in &mut all {
+        scenario.target = None;
+    }
+    let tally = try_all("used", &all, effort, 16, 5000);
+    println!(
+        "{} refused without a superblock, {} with one",
+        tally.used, tally.used_later
+    );
+    assert!(tally.used > 100 && tally.used_later > 300);
+}
+
 /// After a crash no more than what is marked is resynced (the world says so where it is more), and
 /// what is not written to any more is marked no longer.
 #[test]

@@ -10,7 +10,7 @@ use restripe_core::ondisk::{
     decode, encode, encode_signature, is_signature, BitmapSector, DecodeError, JournalEntry,
     JournalHeader, RegionKind, Serial, Signature, StashHeader, Superblock, Uuid,
 };
-use restripe_core::recover::{recover, AssembleOptions, Devices};
+use restripe_core::recover::{recover, AssembleOptions, Devices, Piece};
 
 const CREATED: [&str; 3] = [
     include_str!("v1-created-0.hex"),
@@ -50,7 +50,7 @@ impl Devices for Disks {
         Serial::from(NAMES[device])
     }
 
-    fn known_crc(&mut self, _: usize) -> Option<u32> {
+    fn crc(&mut self, _: &[Piece]) -> Option<u32> {
         Some(0x8765_4321)
     }
 

@@ -9,7 +9,7 @@ use restripe_core::ondisk::{
     decode, encode, known_by, member_geometry, DecodeError, Geometry, Name, Serial, Superblock,
     Uuid, SUPERBLOCK_SIZE,
 };
-use restripe_core::recover::Devices;
+use restripe_core::recover::{Devices, Piece};
 use restripe_core::shape::{self, CreateWish, MigrationWish, NewMember, Stamp};
 use restripe_core::text::Text;
 
@@ -125,19 +125,25 @@ impl Disk {
 
     pub fn known_crc(&self) -> u32 {
         let pieces = known_by(self.sectors).expect("it has room for a reserve");
-        let mut bytes = Vec::new();
-        for (at, len) in pieces {
-            for (sector, byte) in self.data.range(at.0..at.0 + len.0) {
-                bytes.extend(sector.to_le_bytes());
-                bytes.push(*byte);
-            }
-        }
-        crc(&bytes)
+        data_crc(pieces.iter().map(|(at, len)| (self, at.0, len.0)))
     }
 
     pub fn tear(&mut self, slot: usize) {
         self.slots[slot][5000] ^= 0x10;
     }
+}
+
+/// A checksum of what these sectors of disks hold, one after the other.
+fn data_crc<'a>(pieces: impl Iterator<Item = (&'a Disk, u64, u64)>) -> u32 {
+    let (mut bytes, mut before) = (Vec::new(), 0);
+    for (disk, at, len) in pieces {
+        for (sector, byte) in disk.data.range(at..at + len) {
+            bytes.extend((before + sector - at).to_le_bytes());
+            bytes.push(*byte);
+        }
+        before += len;
+    }
+    crc(&bytes)
 }
 
 pub struct Bench(pub Vec<Disk>);
@@ -151,8 +157,11 @@ impl Devices for Bench {
         self.0[device].serial
     }
 
-    fn known_crc(&mut self, device: usize) -> Option<u32> {
-        Some(self.0[device].known_crc())
+    fn crc(&mut self, pieces: &[Piece]) -> Option<u32> {
+        let disks = pieces
+            .iter()
+            .map(|piece| (&self.0[piece.device], piece.at.0, piece.len.0));
+        Some(data_crc(disks))
     }
 
     fn read_superblock(

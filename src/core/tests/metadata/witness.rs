@@ -5,7 +5,7 @@ use super::common::{blank, geometry, mib, stamp, uuid, Bench, Disk};
 use restripe_core::geometry::{MemberMask, Sectors};
 use restripe_core::layout::Level;
 use restripe_core::ondisk::{check, Serial, Superblock};
-use restripe_core::recover::{recover, AssembleOptions, Assembly};
+use restripe_core::recover::{recover, AssembleOptions, Assembly, Note};
 use restripe_core::shape::{self, MigrationWish, NewMember};
 use restripe_core::text::{Errno, Refusal};
 
@@ -132,4 +132,80 @@ fn another_disk_is_refused_with_the_reason() {
         *bench.0[0].data.entry(sector).or_default() += 1;
         assemble(bench).expect("it is the disk");
     }
+}
+
+/// What a cut leaves when the disk holds its first superblock too, whose sectors nobody reads as data then.
+fn cut_later() -> Bench {
+    let mut bench = cut();
+    let sb = adopt(mib(64), mib(48)).expect("it fits");
+    bench.0[0].put(0, &sb, 0);
+    let to = sb.sets[0].extents[1].start.0;
+    let end = full_disk().data.split_off(&END);
+    let copied = end.iter().map(|(sector, byte)| (sector - END + to, *byte));
+    bench.0[1].data.extend(copied);
+    bench
+}
+
+#[test]
+fn a_disk_with_a_superblock_is_refused_if_it_was_used_before_it_was_a_member() {
+    assemble(cut_later()).expect("the disk is as it was");
+    for sector in [
+        0,
+        255,
+        END + 256,
+        SLOTS[0] - 1,
+        SLOTS[1] + 32,
+        mib(48).0 - 1,
+    ] {
+        let mut bench = cut_later();
+        *bench.0[0].data.entry(sector).or_default() += 1;
+        let refusal = assemble(bench).expect_err("it was written to");
+        assert_eq!(refusal.errno, Errno::ESTALE, "sector {sector}");
+        let sentence = refusal.sentence.as_str();
+        assert!(sentence.contains("/dev/full") && sentence.contains("force=1"));
+        assert!(sentence.ends_with("check its file system"), "{sentence}");
+    }
+    // What lies elsewhere may change, and so does what its own start writes to meanwhile.
+    for sector in [
+        256,
+        END - 1,
+        END,
+        END + 255,
+        SLOTS[0],
+        SLOTS[0] + 31,
+        SLOTS[1],
+        SLOTS[1] + 31,
+    ] {
+        let mut bench = cut_later();
+        *bench.0[0].data.entry(sector).or_default() += 1;
+        assemble(bench).expect("it is the disk");
+    }
+}
+
+#[test]
+fn a_disk_that_was_used_meanwhile_is_taken_as_it_is_by_force() {
+    let mut bench = cut_later();
+    *bench.0[0].data.entry(3).or_default() += 1;
+    let options = AssembleOptions {
+        force: true,
+        ..AssembleOptions::default()
+    };
+    let mut sb = Superblock::default();
+    let names = ["/dev/full", "/dev/witness"];
+    let assembly = recover(&mut bench, &names, &options, &mut sb).expect("it is forced");
+    assert_eq!(&assembly.notes[..], &[Note::UsedMeanwhile { device: 0 }]);
+    // Without its superblock it may be any disk.
+    let mut bench = cut();
+    *bench.0[0].data.entry(3).or_default() += 1;
+    recover(&mut bench, &names, &options, &mut sb).expect_err("nobody knows it");
+}
+
+/// Where the data ended before the place of the second superblock, nothing tells what that wrote over.
+#[test]
+fn a_disk_whose_end_was_free_is_taken_for_what_its_superblock_says() {
+    let mut disk = full_disk();
+    let sb = adopt(mib(64), Sectors(SLOTS[1])).expect("it fits");
+    disk.put(0, &sb, 0);
+    disk.data.insert(SLOTS[1] + 7, 9);
+    assemble(Bench(vec![disk, Disk::with(&sb, 1)])).expect("it is the disk");
 }

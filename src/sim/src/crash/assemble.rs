@@ -10,7 +10,7 @@ use restripe_core::journal::Patch;
 use restripe_core::ondisk::{
     DecodeError, SUPERBLOCK_SECTORS, Serial, StashHeader, Superblock, UNIT, known_by,
 };
-use restripe_core::recover::{AssembleOptions, Devices, recover};
+use restripe_core::recover::{AssembleOptions, Devices, Piece, recover};
 use restripe_core::text::Refusal;
 
 use super::reader::Reader;
@@ -51,13 +51,14 @@ impl Devices for Listed<'_> {
         Serial::from("simulated")
     }
 
-    fn known_crc(&mut self, device: usize) -> Option<u32> {
-        let member = self.members[device];
-        Some(known_crc(
-            self.scenario,
-            member,
-            &self.images[usize::from(member)],
-        ))
+    fn crc(&mut self, pieces: &[Piece]) -> Option<u32> {
+        let tags = pieces.iter().flat_map(|piece| {
+            let member = self.members[piece.device];
+            let shape = self.scenario.disk_shape(member);
+            let image = &self.images[usize::from(member)];
+            within(shape, image, piece.at.0, piece.len.0)
+        });
+        Some(crc_of_tags(&tags.collect::<Vec<_>>()))
     }
 
     fn read_superblock(

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use fastrand::Rng;
 use restripe_core::bitmap::Bitmap;
 use restripe_core::geometry::MemberMask;
 use restripe_core::ondisk::{JournalMode, Superblock};
@@ -79,6 +80,33 @@ impl Trial<'_> {
         reader.marks = marks.as_ref().map(|(bitmap, marks)| (*bitmap, marks));
         reader.check_sets(oracle)?;
         Ok(Some(found))
+    }
+
+    /// Whether a disk that is being adopted, and was written to by something else since, is refused.
+    ///
+    /// # Errors
+    /// Where it is assembled all the same.
+    pub fn check_used(
+        &self,
+        images: &[Image],
+        found: &Found,
+        rng: &mut Rng,
+    ) -> Result<bool, Failure> {
+        let is_held = found.last_slot[0].is_some();
+        if found.superblock.unmarked().is_empty() || (is_held && !self.scenario.has_whole_end()) {
+            return Ok(false);
+        }
+        let (at, index) = self.scenario.used_sector(is_held, rng);
+        let mut images = images.to_vec();
+        images[0][index] ^= 2;
+        let options = AssembleOptions::default();
+        match assemble(self.scenario, self.blobs, &images, self.present, &options) {
+            Err(refusal) if refusal.errno == Errno::ESTALE => Ok(true),
+            Err(refusal) => Err(format!("used elsewhere, and refused for {refusal}")),
+            Ok(_) => Err(format!(
+                "sector {at} of the disk was written to while it was being adopted, and it is taken"
+            )),
+        }
     }
 
     /// Assembles without writing anything: every sector reads as it does for `found`, which is the

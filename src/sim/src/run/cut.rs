@@ -25,7 +25,7 @@ impl Runner {
         let mut rng = Rng::with_seed(self.rng.u64(..));
         let mut branches = Vec::new();
         let mut states = 0;
-        let (mut degraded, mut read_only) = (0, 0);
+        let (mut degraded, mut read_only, mut used) = (0, 0, [0; 2]);
         let branch = life.depth < self.effort.branch
             && self.tally.lives < MOST_LIVES
             && self.rng.u32(..20) == 0;
@@ -38,6 +38,11 @@ impl Runner {
             else {
                 return Ok(());
             };
+            let is_held = found.last_slot[0].is_some();
+            let is_refused = trial
+                .check_used(&images, &found, rng)
+                .map_err(|why| describe(&why, world, &pending, fates))?;
+            used[usize::from(is_held)] += u64::from(is_refused);
             if rng.u8(..8) == 0 {
                 degraded += trial
                     .check_degraded(&images, &found)
@@ -58,6 +63,8 @@ impl Runner {
         self.tally.count(world, states);
         self.tally.degraded += degraded as u64;
         self.tally.read_only += read_only;
+        self.tally.used += used[0];
+        self.tally.used_later += used[1];
         for start in branches {
             self.lives(start, life.depth + 1, 1)?;
         }
