@@ -160,12 +160,6 @@ impl<'a> Planned<'a> {
     ) -> Result<Self, Refusal> {
         let mut now = new_superblock()?;
         next.volume.superblock(|sb| now.copy_from(sb));
-        if next.volume.status().migrate_state != "none" {
-            return Err(refusal!(
-                EBUSY,
-                "a migration is running already; wait until migrate_state says none"
-            ));
-        }
         let members = as_new(devices, command.force)?;
         let wish = MigrationWish {
             uuid: new_uuid(),
@@ -176,6 +170,7 @@ impl<'a> Planned<'a> {
         };
         let mut superblock = new_superblock()?;
         begin_migration(&now, &wish, &mut superblock)?;
+        next.volume.may_migrate(&superblock)?;
         if let Some(migration) = &mut superblock.migration {
             migration.speed_max = next.volume.status().speed_max;
             migration.sync_max = *next.sync_max.lock();
@@ -192,7 +187,6 @@ impl<'a> Planned<'a> {
     /// Writes to the devices that come in, and has the volume begin.
     pub(super) fn begin(&self, next: &Next, devices: &[Device<'_>]) -> Result<(), Refusal> {
         let superblock = &*self.superblock;
-        next.volume.may_migrate(superblock)?;
         for (device, member) in devices.iter().zip(&self.members) {
             prepare(device, &member.geometry, superblock.uuid, member.uuid)?;
         }
