@@ -53,17 +53,17 @@ impl<'a> Judge<'a> {
 
     /// A line for a file of the class. `words` are in the sentence.
     pub fn line(&mut self, file: &str, line: &str, errno: Errno, words: &[&str]) -> Result<()> {
-        self.line_but(file, line, errno, words, "")
+        self.line_but(file, line, errno, words, &[])
     }
 
-    /// The same of one that is refused too late for the disk `changed`, which has been written to.
+    /// The same of one that is refused too late for the disks `changed`, which have been written to.
     pub fn line_but(
         &mut self,
         file: &str,
         line: &str,
         errno: Errno,
         words: &[&str],
-        changed: &str,
+        changed: &[&str],
     ) -> Result<()> {
         let refusal = self.vm.refused(file, line)?;
         self.judge((file, line), &refusal, errno, words, changed)
@@ -79,7 +79,7 @@ impl<'a> Judge<'a> {
         words: &[&str],
     ) -> Result<()> {
         let refusal = self.vm.set_refused(volume, file, line)?;
-        self.judge((file, line), &refusal, errno, words, "")
+        self.judge((file, line), &refusal, errno, words, &[])
     }
 
     fn judge(
@@ -88,7 +88,7 @@ impl<'a> Judge<'a> {
         refusal: &Refusal,
         errno: Errno,
         words: &[&str],
-        changed: &str,
+        changed: &[&str],
     ) -> Result<()> {
         self.look(line, refusal, errno, words, changed)
             .with_context(|| format!("`{}` to {file}: {refusal}", short(line)))
@@ -100,7 +100,7 @@ impl<'a> Judge<'a> {
         refusal: &Refusal,
         errno: Errno,
         words: &[&str],
-        changed: &str,
+        changed: &[&str],
     ) -> Result<()> {
         ensure!(refusal.errno == errno as i32, "the errno is not {errno:?}");
         self.refused += 1;
@@ -130,7 +130,7 @@ impl<'a> Judge<'a> {
         let content = checksums(self.disks)?;
         for (disk, (before, after)) in self.disks.iter().zip(self.content.iter().zip(&content)) {
             ensure!(
-                (before == after) == (disk.serial != changed),
+                (before == after) != changed.contains(&disk.serial.as_str()),
                 "the disk {} has changed, or should have",
                 disk.serial
             );

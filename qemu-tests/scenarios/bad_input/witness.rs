@@ -13,6 +13,9 @@ const DYING: &str = "/dev/mapper/dying";
 /// The full disk, but for its last 4096 bytes.
 const SHORT: &str = "/dev/mapper/short";
 const VOLUME: &str = "restripe0";
+/// Sectors before the full disk's reserve, and of the head that goes to where it begins.
+const RESERVE: u64 = SIZE / 512 - 4096;
+const HEAD: u64 = 256;
 
 /// Before anything was done to any disk.
 pub fn lines(judge: &mut Judge) -> Result<()> {
@@ -65,11 +68,13 @@ pub fn between(judge: &mut Judge) -> Result<()> {
     ))?;
     let before = judge.vm.checksum(FULL, SIZE)?;
     let line = format!("dev={DYING} witness={a} force=1");
-    judge.line_but("adopt", &line, EIO, &["takes no superblock"], "blank-a")?;
+    judge.line_but("adopt", &line, EIO, &["takes no superblock"], &["blank-a"])?;
     judge.vm.ok("dmsetup remove --retry dying")?;
     let both = format!("members={FULL},{a}");
 
-    written_to(judge, &both)?;
+    // In its first 128 KiB, and in what is to be its reserve.
+    let last = SIZE / 512 - 1;
+    written_to(judge, &both, &[1, 255, RESERVE, last])?;
     judge.line("assemble", &format!("members={a}"), ENODEV, &["missing"])?;
     judge.line(
         "assemble",
@@ -101,6 +106,13 @@ pub fn between(judge: &mut Judge) -> Result<()> {
         &[a, "force=1"],
     )?;
 
+    judge.line(
+        "adopt",
+        &format!("dev={FULL} witness={a} force=1"),
+        EEXIST,
+        &[FULL, a, "assemble"],
+    )?;
+
     let line = format!("{both} read_only=1 name={VOLUME}");
     judge.vm.must("assemble", &line)?;
     let device = format!("/dev/{VOLUME}");
@@ -108,6 +120,10 @@ pub fn between(judge: &mut Judge) -> Result<()> {
     judge.vm.must("stop", &format!("name={VOLUME}"))?;
     judge.line("assemble", &format!("members={FULL}"), EINVAL, &[FULL])?;
 
+    held(judge)?;
+    // Its head may have been on its way to the reserve, and be there in part.
+    judge.vm.ok(&flip(RESERVE + 3, true))?;
+    written_to(judge, &both, &[2, RESERVE + HEAD, last])?;
     judge.vm.must("assemble", &format!("{both} name={VOLUME}"))?;
     ensure!(judge.vm.checksum(&device, SIZE)? == before);
     judge
@@ -147,20 +163,41 @@ pub fn between(judge: &mut Judge) -> Result<()> {
     judge.vm.must("stop", &format!("name={VOLUME}"))
 }
 
+/// The full disk takes its first superblock, and then its head can't be copied to its reserve: it looks like a file system
+/// still.
+fn held(judge: &mut Judge) -> Result<()> {
+    let (behind, [a, ..]) = (RESERVE + HEAD, BLANK);
+    judge.vm.ok(&format!(
+        "{{ echo 0 {RESERVE} linear {FULL} 0
+            echo {RESERVE} {HEAD} flakey {FULL} {RESERVE} 0 1 1 error_writes
+            echo {behind} {} linear {FULL} {behind}; }} | dmsetup create dying; dmsetup mknodes",
+        SIZE / 512 - behind
+    ))?;
+    let line = format!("members={DYING},{a}");
+    judge.line_but("assemble", &line, EIO, &["can't be started"], &["full", "blank-a"])?;
+    judge.vm.ok("dmsetup remove --retry dying")?;
+    judge.line("adopt", &format!("dev={FULL}"), EEXIST, &[FULL])?;
+    judge.line("assemble", &format!("members={FULL}"), ENODEV, &["missing"])
+}
+
 /// Who writes to the disk meanwhile makes what is on the witness worthless.
-fn written_to(judge: &mut Judge, both: &str) -> Result<()> {
-    // In its first 128 KiB, and in what is to be its reserve.
-    for sector in [1, 255, SIZE / 512 - 4096, SIZE / 512 - 1] {
-        let flip = format!(
-            "dd if={FULL} bs=512 skip={sector} count=1 iflag=direct status=none | tr '\\000-\\377' '\\001-\\377\\000' |
-             dd of={FULL} bs=512 seek={sector} count=1 oflag=direct conv=notrunc status=none"
-        );
-        let back = flip.replace(r"'\000-\377' '\001-\377\000'", r"'\001-\377\000' '\000-\377'");
-        judge.vm.ok(&flip)?;
+fn written_to(judge: &mut Judge, both: &str, sectors: &[u64]) -> Result<()> {
+    for &sector in sectors {
+        judge.vm.ok(&flip(sector, true))?;
         judge.look_again()?;
         judge.line("assemble", both, ESTALE, &[FULL, "written to"])?;
-        judge.vm.ok(&back)?;
+        judge.vm.ok(&flip(sector, false))?;
         judge.look_again()?;
     }
     Ok(())
+}
+
+/// Adds one to every byte of a sector of the full disk, or takes it off again.
+fn flip(sector: u64, up: bool) -> String {
+    let (all, next) = (r"'\000-\377'", r"'\001-\377\000'");
+    let (from, to) = if up { (all, next) } else { (next, all) };
+    format!(
+        "dd if={FULL} bs=512 skip={sector} count=1 iflag=direct status=none | tr {from} {to} |
+         dd of={FULL} bs=512 seek={sector} count=1 oflag=direct conv=notrunc status=none"
+    )
 }

@@ -2,7 +2,7 @@
 //! What the found superblocks mean together.
 
 use super::find::{holds_none, Find, Finds};
-use super::known::{crc_without_superblock, refuse_used_meanwhile};
+use super::known::{crc_without_superblock, other_content, refuse_used_meanwhile};
 use super::{AssembleOptions, Assembly, Devices, Note};
 use crate::geometry::{Logical, MemberId, MemberMask, MAX_MEMBERS};
 use crate::list::List;
@@ -152,7 +152,7 @@ fn seat(
 ) -> Result<(), Refusal> {
     let (device, name) = (find.device, names[usize::from(find.device)]);
     let Some((digest, slot)) = find.newest else {
-        return seat_unmarked(devices, name, (finds, find), options, sb, assembly);
+        return seat_unmarked(devices, names, (finds, find), options, sb, assembly);
     };
     if find.damaged != 0 {
         let _ = assembly.notes.try_push(Note::DamagedSlot {
@@ -199,13 +199,14 @@ fn seat(
 /// A device without a superblock that is whole: it was perhaps being adopted when none was on it yet.
 fn seat_unmarked(
     devices: &mut dyn Devices,
-    name: &str,
+    names: &[&str],
     (finds, find): (&Finds, &Find),
     options: &AssembleOptions,
     sb: &Superblock,
     assembly: &mut Assembly,
 ) -> Result<(), Refusal> {
     let device = usize::from(find.device);
+    let name = names[device];
     let is_found = |uuid| {
         let mut digests = finds.iter().filter_map(|find| find.newest);
         digests.any(|(digest, _)| digest.member_uuid == uuid)
@@ -251,10 +252,14 @@ fn seat_unmarked(
             EIO,
             "{name} can't be read where it would show whether it is the disk that was being adopted; mend it"
         )),
-        Some(found) if found != crc => Err(refusal!(
-            ESTALE,
-            "{name} was written to since it began to be adopted, or is another disk: its start and end have the checksum {found:#010x} and not {crc:#010x}; it holds all of its data: use it by itself, or adopt it anew with force=1"
-        )),
+        Some(found) if found != crc => {
+            let witness = |id: MemberId| {
+                let uuid = sb.members[usize::from(id.0)].uuid;
+                let is_it = |find: &&Find| find.newest.is_some_and(|(d, _)| d.member_uuid == uuid);
+                finds.iter().find(is_it).map(|find| usize::from(find.device))
+            };
+            Err(other_content(devices, names, sb, (device, member), witness))
+        }
         Some(_) => {
             let device = find.device;
             assembly.device_of_member[usize::from(member.0)] = Some(device);

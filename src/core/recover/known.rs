@@ -55,6 +55,56 @@ fn pieces(sb: &Superblock, member: MemberId, assembly: &Assembly) -> Option<[Pie
     ])
 }
 
+/// Why a disk is not taken that holds no superblock and other content than the one that was being adopted;
+/// `witness` is the device that has a copy of that one's end. Its first superblock may have been on its way:
+/// then there is something to be put back before the disk is used by itself.
+pub(super) fn other_content(
+    devices: &mut dyn Devices,
+    names: &[&str],
+    sb: &Superblock,
+    (device, member): (usize, MemberId),
+    witness: impl Fn(MemberId) -> Option<usize>,
+) -> Refusal {
+    let name = names[device];
+    let spoilt = spoilt(sb, device, member, witness).filter(|[there, copy]| {
+        let mut crc = |piece: &Piece| devices.crc(core::slice::from_ref(piece));
+        let (found, wanted) = (crc(there), crc(copy));
+        found.is_none() || found != wanted
+    });
+    match spoilt {
+        None => refusal!(
+            ESTALE,
+            "{name} was written to since it began to be adopted, or is another disk: its start and end have another checksum; it holds all of its data: use it by itself, or adopt it anew with force=1"
+        ),
+        Some([there, copy]) => refusal!(
+            ESTALE,
+            "{name} was written to since it began to be adopted, or is another disk; its {} bytes from byte {} on may be spoilt, and are on {} from byte {} on: copy them back, then use it by itself, or adopt it anew with force=1",
+            there.len.bytes(),
+            Sectors(there.at.0).bytes(),
+            names[copy.device],
+            Sectors(copy.at.0).bytes()
+        ),
+    }
+}
+
+/// What of the volume lies where a full disk's first superblock goes: there, and its copy.
+fn spoilt(
+    sb: &Superblock,
+    device: usize,
+    member: MemberId,
+    witness: impl Fn(MemberId) -> Option<usize>,
+) -> Option<[Piece; 2]> {
+    let sectors = sb.members[usize::from(member.0)].device_sectors;
+    let [_, (reserve, before), _] = known_by(sectors)?;
+    let set = &sb.sets[usize::from(sb.present_set())];
+    let copy = set.extents.iter().find(|e| e.member != member)?;
+    let len = Sectors(copy.len.0.saturating_sub(before.0)).min(SUPERBLOCK_SECTORS);
+    let piece = |device, at| Piece { device, at, len };
+    let there = piece(device, reserve + before);
+    let copied = piece(witness(copy.member)?, copy.start + before);
+    (len > Sectors::ZERO).then_some([there, copied])
+}
+
 /// A disk that holds a superblock and is not a member like any other yet can still be mounted as what it
 /// was. Only what is certainly different speaks against it: what can't be read may be as it was.
 pub(super) fn refuse_used_meanwhile(

@@ -7,6 +7,7 @@ use kernel::{prelude::*, sync::Arc};
 use restripe_core::{
     command,
     geometry::Sectors,
+    recover::{recover, AssembleOptions},
     refusal,
     shape::{self, Tail},
     text::Refusal,
@@ -14,7 +15,7 @@ use restripe_core::{
 
 use super::{
     device::{Device, Opener},
-    disks::{self, new_superblock, prepare},
+    disks::{self, new_superblock, prepare, Superblocks},
     last_error::no_memory,
     launch::{in_order, launch, Found},
     new_stamp,
@@ -67,6 +68,7 @@ fn adopt_full(
     let room = shape::with_witness(&new[0].geometry);
     let size = disk.adopted_size(&room, command.size, false)?;
     witness.refuse_content(command.force)?;
+    refuse_unfinished(&devices, &names)?;
     let mut buffer = Buffer::new(MAX_BUFFER).map_err(no_memory)?;
     let stamp = new_stamp();
     let mut superblock = new_superblock()?;
@@ -85,6 +87,24 @@ fn adopt_full(
         Found::default(),
         false,
     )
+}
+
+/// What the witness has of an adoption that was cut off may be the only copy of it: it is not written over.
+fn refuse_unfinished(devices: &[Device<'_>], names: &[&str; 2]) -> Result<(), Refusal> {
+    let mut superblock = new_superblock()?;
+    let mut found = Superblocks::of(devices)?;
+    let options = AssembleOptions::default();
+    match recover(&mut found, names, &options, &mut superblock) {
+        Err(_) => Ok(()),
+        Ok(_) => Err(refusal!(
+            EEXIST,
+            "{} was being adopted with {}, which has its end; write members={},{} to assemble, and that goes on",
+            names[0],
+            names[1],
+            names[0],
+            names[1]
+        )),
+    }
 }
 
 /// CRC-32C of what the disk is known by until it has a superblock.

@@ -45,7 +45,11 @@ fn cut() -> Bench {
     let sb = adopt(mib(64), mib(48)).expect("it fits");
     let mut disk = full_disk();
     disk.serial = sb.members[0].serial;
-    Bench(vec![disk, Disk::with(&sb, 1)])
+    let mut witness = Disk::with(&sb, 1);
+    let to = sb.sets[0].extents[1].start.0;
+    let end = disk.data.range(END..);
+    witness.data = end.map(|(at, byte)| (at - END + to, *byte)).collect();
+    Bench(vec![disk, witness])
 }
 
 fn assemble(mut bench: Bench) -> Result<Assembly, Refusal> {
@@ -139,10 +143,6 @@ fn cut_later() -> Bench {
     let mut bench = cut();
     let sb = adopt(mib(64), mib(48)).expect("it fits");
     bench.0[0].put(0, &sb, 0);
-    let to = sb.sets[0].extents[1].start.0;
-    let end = full_disk().data.split_off(&END);
-    let copied = end.iter().map(|(sector, byte)| (sector - END + to, *byte));
-    bench.0[1].data.extend(copied);
     bench
 }
 
@@ -208,4 +208,30 @@ fn a_disk_whose_end_was_free_is_taken_for_what_its_superblock_says() {
     disk.put(0, &sb, 0);
     disk.data.insert(SLOTS[1] + 7, 9);
     assemble(Bench(vec![disk, Disk::with(&sb, 1)])).expect("it is the disk");
+}
+
+/// The place of its first superblock held data, of which its witness has the copy.
+#[test]
+fn what_a_torn_superblock_spoilt_is_named_where_the_disk_was_used_since() {
+    let refused = |spoilt: Option<u64>| {
+        let mut bench = cut();
+        bench.0[0].data.insert(3, 9);
+        if let Some(sector) = spoilt {
+            *bench.0[0].data.entry(sector).or_default() += 1;
+        }
+        let refusal = assemble(bench).expect_err("it was written to");
+        assert_eq!(refusal.errno, Errno::ESTALE);
+        refusal.sentence.as_str().to_owned()
+    };
+    assert!(refused(None).contains("it holds all of its data"));
+    let sentence = refused(Some(SLOTS[0] + 31));
+    let from = SLOTS[0] * 512;
+    assert!(sentence.contains(&format!("16384 bytes from byte {from} on")));
+    // The witness's data end 2 MiB before its end, and the disk's reserve does at its own.
+    let copy = (64 << 20) - (2 << 20) - (256 << 10);
+    assert!(
+        sentence.contains(&format!("/dev/witness from byte {copy} on")),
+        "{sentence}"
+    );
+    assert!(sentence.ends_with("with force=1"), "{sentence}");
 }
