@@ -33,6 +33,8 @@ pub enum Until {
     Migrated,
     /// So many acknowledgements of blocks.
     Acks(u64),
+    /// No longer, and nothing is written beside it: the writer ends before it, after so many writes.
+    Begun { writes: u64 },
 }
 
 #[derive(Debug)]
@@ -82,6 +84,8 @@ const COMMON: Case = Case {
     must_keep: true,
 };
 
+/// A link to it.
+const VOLUME_OR_DISK: &str = "/tmp/volume";
 const ADOPT: Step = Class("adopt", "dev=/dev/vda size=3145728 name=restripe0");
 const RAID5: Step = Class(
     "create",
@@ -161,6 +165,31 @@ pub const ALL: &[Case] = &[
             "members=/dev/vda,/dev/vdb,/dev/vdc name=restripe0",
             "members=/dev/vda,/dev/vdb name=restripe0",
         ])],
+        ..COMMON
+    },
+    // The adoption itself, of a disk that nobody writes to meanwhile: it is what it was, or the volume.
+    Case {
+        name: "adopt-witness",
+        device: VOLUME_OR_DISK,
+        disks: 2,
+        make: &[Shell("ln -s /dev/vda /tmp/volume")],
+        begin: &[
+            Class(
+                "adopt",
+                "dev=/dev/vda witness=/dev/vdb size=6291456 name=restripe0",
+            ),
+            Says("array_state", "clean"),
+        ],
+        until: Until::Begun { writes: 100 },
+        assemble: &[Shell(
+            "device=/dev/restripe0
+             if ! echo members=/dev/vda,/dev/vdb name=restripe0 > /sys/class/restripe/assemble; then
+                 grep 'vda holds no restripe superblock' /sys/class/restripe/last_error
+                 device=/dev/vda
+             fi
+             ln -s $device /tmp/volume",
+        )],
+        rest: &[],
         ..COMMON
     },
     Case {

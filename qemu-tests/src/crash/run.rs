@@ -232,7 +232,8 @@ fn look(
 ) -> (Outcome, usize) {
     let dir = dir.join(format!("cut-{}", cut.number));
     let (outcome, next) = look_once(bench, frozen, &dir, recording, cut);
-    let Some(next) = next.filter(|_| cut.number.is_multiple_of(AGAIN)) else {
+    let is_cut_again = |next: &Recording| cut.number.is_multiple_of(AGAIN) && next.has_written();
+    let Some(next) = next.filter(is_cut_again) else {
         return (outcome, 1);
     };
     let again = cut::some(&next, AGAIN + 1)[cut.number / AGAIN % AGAIN];
