@@ -136,13 +136,14 @@ pub fn overwrites(source: &Set, live: Range, end: Logical, target: &Set, range: 
         while done < len && !hit {
             let place = target.place(slot, offset + done);
             let mut run = place.run.min(len - done);
-            // Data in their place are left as they are; padding behind them is not.
-            if let Some(at) = x.map(|x| x + done).filter(|at| *at < end) {
-                run = run.min(end - at);
+            let x = x.map(|x| x + done);
+            if let Some(x) = x.filter(|x| *x < end) {
+                run = run.min(end - x);
             }
             let (member, at) = (place.member, place.at);
             let kept = match x {
-                Some(x) => holds(source, x + done, run, member, at),
+                // Padding is zeroed, and the source's parity may be of what lies there now.
+                Some(x) => x < end && holds(source, x, run, member, at),
                 None => has_parity(
                     source,
                     end,
