@@ -114,7 +114,6 @@ impl Map {
     /// Where a read of `x` goes, and up to where that holds.
     pub fn route_read(&self, cursor: &Cursor, x: Logical) -> (Route, Logical) {
         let (route, end) = self.route(cursor, x);
-        let end = self.alive_at(cursor, x).1.min(end);
         let has_copies = self.source.layout.level.has_copies();
         if route != Route::Target || !has_copies || self.rules.broken(Rule::Seen) {
             return (route, end);
@@ -139,7 +138,13 @@ impl Map {
         self.alive | self.rebuilding
     }
 
+    /// The set that is read, and up to where it is that and the same members are alive.
     fn route(&self, cursor: &Cursor, x: Logical) -> (Route, Logical) {
+        let (route, end) = self.route_by_cursor(cursor, x);
+        (route, end.min(self.alive_at(cursor, x).1))
+    }
+
+    fn route_by_cursor(&self, cursor: &Cursor, x: Logical) -> (Route, Logical) {
         let end = Logical(self.size.0);
         if self.target.is_none() {
             return (Route::Source, end);
@@ -161,7 +166,6 @@ impl Map {
     /// Where a write of `x` goes, and up to where that holds.
     pub fn route_write(&self, cursor: &Cursor, x: Logical) -> (Route, Logical) {
         let (route, end) = self.route(cursor, x);
-        let end = self.alive_at(cursor, x).1.min(end);
         if route != Route::Target || self.rules.broken(Rule::I3) {
             return (route, end);
         }

@@ -20,7 +20,7 @@ pub(crate) use locks::{Keys, MAX_TAGS};
 pub(crate) use marks::VolumeMarks;
 pub(crate) use start::{row_scratch, Present, Start};
 pub(crate) use status::Status;
-pub(crate) use view::{Members, View};
+pub(crate) use view::{Members, View, NOBODY};
 pub(crate) use window::Window;
 
 use kernel::prelude::*;
@@ -260,7 +260,7 @@ impl Volume {
 
     /// Takes out the devices of members that leave.
     pub(crate) fn take_members(&self, gone: MemberMask) -> Members {
-        let mut taken = [const { None }; MAX_MEMBERS];
+        let mut taken = NOBODY;
         let mut members = self.members.lock();
         for id in gone.iter() {
             let index = usize::from(id.0);

@@ -15,7 +15,7 @@ use restripe_core::text::{Refusal, Text};
 use super::limits::{devices, limits};
 use super::locks::Locks;
 use super::marks::no_marks;
-use super::{life, Errors, Inbox, Members, Meter, Observer, Parking, Reserve, Volume};
+use super::{life, Errors, Inbox, Members, Meter, Observer, Parking, Reserve, Volume, NOBODY};
 use super::{MAX_TAGS, SMALL_SCRATCH};
 use crate::queue::{Kit, ParityOp, Queue};
 use crate::superblock;
@@ -32,6 +32,17 @@ pub(crate) struct Present {
     pub(crate) device: Arc<Member>,
     /// Which of its superblocks is its last durable one, if it has one.
     pub(crate) slot: Option<usize>,
+}
+
+impl Present {
+    /// The devices of all these, by their rows in the table.
+    pub(crate) fn devices(present: &[Present]) -> Members {
+        let mut members = NOBODY;
+        for member in present {
+            members[usize::from(member.id.0)] = Some(member.device.clone());
+        }
+        members
+    }
 }
 
 /// What a volume is started from.
@@ -190,10 +201,9 @@ type Made = (Arc<Volume>, Birth, KVec<Present>);
 /// In a frame of its own: it is large.
 #[inline(never)]
 fn make(start: Start, hw_queues: usize) -> Result<Made> {
-    let mut members: Members = [const { None }; MAX_MEMBERS];
+    let members = Present::devices(&start.members);
     let mut slots = [None; MAX_MEMBERS];
     for member in &start.members {
-        members[usize::from(member.id.0)] = Some(member.device.clone());
         slots[usize::from(member.id.0)] = member.slot;
     }
     let first = start.members.first().ok_or(EINVAL)?;

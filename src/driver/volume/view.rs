@@ -14,6 +14,9 @@ use crate::sys::sync::{new_spinlock_irq, SpinLockIrq};
 /// The members that are open, by their rows in the table.
 pub(crate) type Members = [Option<Arc<Member>>; MAX_MEMBERS];
 
+/// None is open.
+pub(crate) const NOBODY: Members = [const { None }; MAX_MEMBERS];
+
 /// A map and all that belongs to it. Requests hold it by entering its epoch.
 #[pin_data]
 pub(crate) struct View {
@@ -40,7 +43,7 @@ impl View {
                 at_rest: false,
                 writable: false,
                 cursor <- new_spinlock_irq!(cursor),
-                members: [const { None }; MAX_MEMBERS],
+                members: NOBODY,
                 journals: [Physical::ZERO; MAX_MEMBERS],
             }),
             GFP_KERNEL,
@@ -62,7 +65,7 @@ impl View {
 
     /// Lets go of the devices. Nobody has it.
     pub(crate) fn let_go(self: Pin<&mut Self>) {
-        *self.project().members = [const { None }; MAX_MEMBERS];
+        *self.project().members = NOBODY;
     }
 
     /// Says where the members' journals are. Nobody has it.

@@ -20,7 +20,7 @@ use crate::superblock;
 use crate::sys::block::bio::{IoBox, IoContext, Outcome};
 use crate::sys::block::Member;
 use crate::sys::mem::Buffer;
-use crate::volume::{Members, Volume, Window};
+use crate::volume::{Members, Volume, Window, NOBODY};
 
 /// The chore of the engine's control.
 pub(super) const CONTROL: usize = JOBS;
@@ -104,9 +104,6 @@ pub(super) enum Task {
     },
     Refit,
 }
-
-/// No devices.
-const NOBODY: Members = [const { None }; MAX_MEMBERS];
 
 /// The superblock slot (0 or 1) that each member's commit goes to.
 pub(super) type Slots = [Option<u8>; MAX_MEMBERS];

@@ -3,7 +3,7 @@
 //! may be written, read in the place of what lies there.
 
 use kernel::prelude::*;
-use restripe_core::geometry::{MemberId, MemberMask, Physical, Range, Sectors, MAX_MEMBERS};
+use restripe_core::geometry::{MemberId, MemberMask, Physical, Range, Sectors};
 use restripe_core::journal::{counts, patches, replays, sort, Patch};
 use restripe_core::ondisk::{
     JournalHeader, Region, RegionKind, Superblock, JOURNAL_HEADER_SIZE, UNIT,
@@ -75,10 +75,7 @@ pub(crate) fn read_through(
     (epoch, window): (u64, Option<Range>),
     force: bool,
 ) -> Result<KVVec<Patch>, Refusal> {
-    let mut devices: Members = [const { None }; MAX_MEMBERS];
-    for member in present {
-        devices[usize::from(member.id.0)] = Some(member.device.clone());
-    }
+    let devices = Present::devices(present);
     let (patches, failed) = find_patches(sb, &devices, (epoch, window)).map_err(|_| {
         refusal!(
             ENOMEM,

@@ -219,6 +219,19 @@ pub fn chains() -> Vec<Scenario> {
     all
 }
 
+/// A volume of `size` sectors from some members at one level to others at another, in chunks of 8 and
+/// pieces of `piece` sectors.
+fn migration(
+    (from, old, to, new): (Level, Vec<u8>, Level, Vec<u8>),
+    size: u64,
+    piece: u64,
+) -> Scenario {
+    let members = old.iter().chain(&new).max().map_or(1, |most| most + 1);
+    let source = SetSpec::new(from, 8, &old, 0, size, 1);
+    let target = SetSpec::new(to, 8, &new, 0, size, 1);
+    Scenario::new(members, size, source, Some(target), piece)
+}
+
 /// Onto other disks, and what shares places with what it comes from: until the cursor is committed,
 /// which nothing asks for, what was copied is a gap.
 pub fn gaps() -> Vec<Scenario> {
@@ -232,13 +245,7 @@ pub fn gaps() -> Vec<Scenario> {
         (Level::Raid0, vec![0, 1], Level::Raid5, vec![2, 3, 4]),
         (Level::Linear, vec![0], Level::Raid6, vec![1, 2, 3, 4]),
     ];
-    let scenario = |(from, old, to, new): (Level, Vec<u8>, Level, Vec<u8>)| {
-        let members = old.iter().chain(&new).max().map_or(1, |most| most + 1);
-        let source = SetSpec::new(from, 8, &old, 0, size, 1);
-        let target = SetSpec::new(to, 8, &new, 0, size, 1);
-        Scenario::new(members, size, source, Some(target), 16)
-    };
-    shapes.into_iter().map(scenario).collect()
+    shapes.map(|shape| migration(shape, size, 16)).into()
 }
 
 /// Copies that become other copies, in the same places, where the first of the new ones is not the first
@@ -256,13 +263,7 @@ pub fn copies() -> Vec<Scenario> {
         (Level::Raid1, vec![0, 1], Level::Raid1, vec![2, 3]),
         (two, vec![1, 0], two, vec![0, 1]),
     ];
-    let scenario = |(from, old, to, new): (Level, Vec<u8>, Level, Vec<u8>)| {
-        let members = old.iter().chain(&new).max().map_or(1, |most| most + 1);
-        let source = SetSpec::new(from, 8, &old, 0, size, 1);
-        let target = SetSpec::new(to, 8, &new, 0, size, 1);
-        Scenario::new(members, size, source, Some(target), 8)
-    };
-    shapes.into_iter().map(scenario).collect()
+    shapes.map(|shape| migration(shape, size, 8)).into()
 }
 
 /// A full disk, adopted with a witness, that may become something else: the volume lies at its start,

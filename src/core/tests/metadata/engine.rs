@@ -292,6 +292,24 @@ fn to_other_disks() -> Superblock {
     begun(&now, Level::Raid5, &[1, 2, 3], members([0]))
 }
 
+fn fault(volume: &mut Volume, member: u8) {
+    let members = members([member]);
+    volume.handle(0, Event::Faulted { members });
+}
+
+/// Short of a member of its target, which takes piece by piece then, and about to begin.
+fn before_a_piece_alone() -> Volume {
+    let mut volume = start(to_other_disks(), Some(Logical::ZERO));
+    fault(&mut volume, 1);
+    run_until(&mut volume, |_, _| false);
+    volume.handle(0, Event::SyncMax(None));
+    volume
+}
+
+fn note_unlock(unlocked: &Cell<bool>, intent: &Intent) {
+    unlocked.set(unlocked.get() || matches!(intent, Intent::Unlock { .. }));
+}
+
 /// The migration waits, and all is where it was.
 #[track_caller]
 fn is_left_at_source(volume: &Volume, lost: MemberMask) {
@@ -309,13 +327,7 @@ fn is_left_at_source(volume: &Volume, lost: MemberMask) {
 fn a_piece_alone_stays_at_the_source_when_its_target_is_lost() {
     // When it is stored, and when the superblock that says so is being written.
     for late in [false, true] {
-        let mut volume = start(to_other_disks(), Some(Logical::ZERO));
-        let faulted = |id| Event::Faulted {
-            members: members([id]),
-        };
-        volume.handle(0, faulted(1));
-        run_until(&mut volume, |_, _| false);
-        volume.handle(0, Event::SyncMax(None));
+        let mut volume = before_a_piece_alone();
         run_until(&mut volume, |_, intent| {
             matches!(intent, Intent::Store { .. })
         });
@@ -330,7 +342,7 @@ fn a_piece_alone_stays_at_the_source_when_its_target_is_lost() {
                 .migration
                 .is_some_and(|m| m.cursor > Logical::ZERO));
         }
-        volume.handle(0, faulted(2));
+        fault(&mut volume, 2);
         if late {
             volume.handle(0, Event::Committed { failed });
         }
@@ -401,13 +413,7 @@ fn a_target_that_held_nothing_is_true_as_far_as_it_is_made() {
 /// go of the first: readers of that are still to end when the migration is blocked.
 #[test]
 fn a_piece_alone_gives_its_range_back_when_the_migration_is_blocked() {
-    let mut volume = start(to_other_disks(), Some(Logical::ZERO));
-    let faulted = |id| Event::Faulted {
-        members: members([id]),
-    };
-    volume.handle(0, faulted(1));
-    run_until(&mut volume, |_, _| false);
-    volume.handle(0, Event::SyncMax(None));
+    let mut volume = before_a_piece_alone();
     run_until(&mut volume, |_, intent| {
         matches!(intent, Intent::Store { .. })
     });
@@ -424,7 +430,7 @@ fn a_piece_alone_gives_its_range_back_when_the_migration_is_blocked() {
     volume.handle(0, Event::Flushed { who, failed });
     let unlocked = Cell::new(false);
     run_until(&mut volume, |_, intent| {
-        unlocked.set(unlocked.get() || matches!(intent, Intent::Unlock { .. }));
+        note_unlock(&unlocked, intent);
         false
     });
     assert!(unlocked.get(), "its range is never free");
@@ -436,29 +442,23 @@ fn a_piece_alone_gives_its_range_back_when_the_migration_is_blocked() {
 /// write to the source alone.
 #[test]
 fn a_piece_is_taken_back_before_its_range_is() {
-    let mut volume = start(to_other_disks(), Some(Logical::ZERO));
-    let faulted = |id| Event::Faulted {
-        members: members([id]),
-    };
-    volume.handle(0, faulted(1));
-    run_until(&mut volume, |_, _| false);
-    volume.handle(0, Event::SyncMax(None));
+    let mut volume = before_a_piece_alone();
     let failed = MemberMask::EMPTY;
     run_until(&mut volume, |volume, intent| {
         let moved = volume.superblock().migration.map(|m| m.cursor);
         matches!(intent, Intent::Commit { .. }) && moved > Some(Logical::ZERO)
     });
-    volume.handle(0, faulted(2));
+    fault(&mut volume, 2);
     volume.handle(0, Event::Committed { failed });
     let unlocked = Cell::new(false);
     run_until(&mut volume, |_, intent| {
-        unlocked.set(unlocked.get() || matches!(intent, Intent::Unlock { .. }));
+        note_unlock(&unlocked, intent);
         matches!(intent, Intent::Commit { .. })
     });
     assert!(!unlocked.get(), "its range is free too early");
     volume.handle(0, Event::Committed { failed });
     run_until(&mut volume, |_, intent| {
-        unlocked.set(unlocked.get() || matches!(intent, Intent::Unlock { .. }));
+        note_unlock(&unlocked, intent);
         false
     });
     assert!(unlocked.get(), "its range is never free");

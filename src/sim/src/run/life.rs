@@ -209,9 +209,7 @@ impl Runner {
             2 => world.pass(20_000),
             3 => world.tell(Event::Quiet),
             4 => world.pass(20_000),
-            _ if world.requests_len() > 0 && world.waits_for_window() => {
-                return Ok(Some(End::GivenUp));
-            }
+            _ if world.waits_for_window() => return Ok(Some(End::GivenUp)),
             _ if world.requests_len() > 0 => return Err("requests wait for ever".into()),
             _ if !world.ready => return Err("it never gets ready".into()),
             _ if life.stopping => return Err("it does not stop".into()),
