@@ -232,9 +232,14 @@ pub enum Intent {
         number: u64,
         range: Range,
     },
-    /// Write the buffer to the target in whole rows, parity too, but, unless it is to be `whole`, not
+    /// Write the buffer to a set in whole rows, parity too, but, unless it is to be `whole`, not
     /// what [`footprint::is_in_place`](crate::footprint::is_in_place) says lies in its place already.
-    Store { job: u8, range: Range, whole: bool },
+    Store {
+        job: u8,
+        which: Which,
+        range: Range,
+        whole: bool,
+    },
     /// Resync, check or repair `range` (whole rows) of a set, with only `alive`; or write
     /// there what the members `onto` are to hold.
     Scrub {
@@ -323,8 +328,15 @@ enum JobState {
     Done,
     /// The window is rewritten; the next commit retires its stash.
     Retiring,
-    /// Given up before it was rewritten: its range is let go when its stash's number is durably retired.
+    /// A window whose target is lost is being written to the source again.
+    GivingBack,
+    /// It is there, and being flushed.
+    GivenBack,
+    /// Not to count at the target, which a superblock has to say: its range is let go when the number
+    /// of its stash is durably retired, or it goes back to the source before that.
     Recanting,
+    /// Not in the window's memory any more, but its readers are still about.
+    Leaving,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -369,6 +381,8 @@ pub struct Engine<S: DerefMut<Target = Superblock>> {
     /// A resync failed at members that can't be done without; it is tried again when the user says so.
     scrub_blocked: bool,
     stash: Option<StashHeader>,
+    /// Members that hold it.
+    stash_on: MemberMask,
     /// The epoch whose journal is to be replayed first.
     replay: Option<u64>,
     /// Of the records that are written now.
@@ -431,6 +445,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             restash: false,
             scrub_blocked: false,
             stash,
+            stash_on: MemberMask::EMPTY,
             replay: None,
             lap: sb.journal.retired + 1,
             scrub: None,
@@ -713,7 +728,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         self.jobs.iter().all(|job| match job.state {
             JobState::Idle | JobState::Failed => true,
             JobState::Retiring => failed || self.blocked.is_some(),
-            JobState::Done | JobState::Recanting => failed,
+            JobState::Done | JobState::Recanting | JobState::Leaving => failed,
             _ => false,
         })
     }

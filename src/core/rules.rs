@@ -37,11 +37,13 @@ pub enum Rule {
     Leave,
     /// A read of the gap sees what counts after a crash.
     Seen,
+    /// A window that its target can't take is whole at the source before its stash is retired.
+    Return,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Rule; 16] = [
+    pub const ALL: [Rule; 17] = [
         Rule::I1,
         Rule::I2,
         Rule::I3,
@@ -58,6 +60,7 @@ impl Rule {
         Rule::Turn,
         Rule::Leave,
         Rule::Seen,
+        Rule::Return,
     ];
 }
 

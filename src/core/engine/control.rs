@@ -470,7 +470,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         self.need_commit = false;
         let departing = core::mem::take(&mut self.control.departing);
         self.dismiss(departing);
-        if self.control.step == Step::Retire {
+        if self.window_is_over() {
             self.emit(Intent::Unlock { job: 0 });
             self.jobs[0] = super::Job::default();
         }
@@ -481,6 +481,11 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             self.control.state = State::Sign;
             self.emit(Intent::Sign { members });
         }
+    }
+
+    /// A window was rewritten, or has gone back: its range is free when its readers have left.
+    fn window_is_over(&self) -> bool {
+        self.control.step == Step::Retire || self.jobs[0].state == JobState::Leaving
     }
 
     /// Members that are out of the superblock, or on their way out of it, and not seen off yet.

@@ -283,6 +283,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     fn put_in_stash(&mut self, job: u8) {
         let (range, members) = (self.job(job).range, self.stash_members());
         self.job(job).state = JobState::StashData;
+        self.stash_on = members;
         self.emit(Intent::StashData {
             job,
             members,
@@ -316,27 +317,89 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
         let super::Job { range, whole, .. } = *self.job(job);
         self.job(job).state = JobState::Storing;
-        self.emit(Intent::Store { job, range, whole });
+        self.emit(Intent::Store {
+            job,
+            which: Which::Target,
+            range,
+            whole,
+        });
     }
 
     /// What a piece stores, or has stored, at the target would count, and be lost.
-    pub(super) fn leave_at_source(&mut self, job: u8) {
+    fn leave_at_source(&mut self, job: u8) {
         self.job(job).state = JobState::Failed;
+        if self.cursor.window.is_some() {
+            self.give_back(job);
+        }
         self.block_for_target();
     }
 
-    /// A piece alone is not to count, and a superblock may be durable that counts it: no write gets
-    /// to its range before one is that does not.
+    /// The source gets a window again, of which the target may have overwritten some there; what the
+    /// target is to keep lies elsewhere (I2). Until it is durable the stash is the truth.
+    fn give_back(&mut self, job: u8) {
+        if self.broken(Rule::Return) {
+            self.recant_stash(job);
+        } else if self.map.source.survives(self.map.alive) {
+            let range = self.job(job).range;
+            self.job(job).state = JobState::GivingBack;
+            self.emit(Intent::Store {
+                job,
+                which: Which::Source,
+                range,
+                whole: true,
+            });
+        }
+    }
+
+    /// Whether the source could have the window that is being rewritten again, with only `alive` left,
+    /// even if the power is cut meanwhile.
+    pub(super) fn may_give_back(&self, alive: MemberMask) -> bool {
+        let is_stashed = !self.restash && !(self.stash_on & alive).is_empty();
+        is_stashed && self.map.source.survives(alive)
+    }
+
+    /// No assembly is to take the stash for the truth any more, as soon as that is durable.
+    fn recant_stash(&mut self, job: u8) {
+        if let (Some(stash), Some(migration)) = (self.stash.take(), &mut self.sb.migration) {
+            migration.retired_stash = stash.number;
+            self.control.dirty = true;
+            self.job(job).state = JobState::Recanting;
+        }
+    }
+
+    /// A superblock is durable that does not count the piece that was to be taken back.
+    pub(super) fn recanted(&mut self) {
+        if self.cursor.window.is_none() {
+            self.emit(Intent::Unlock { job: 0 });
+            self.jobs[0] = super::Job::default();
+        } else if self.stash.is_some() {
+            self.leave_at_source(0);
+        } else {
+            self.cursor.window = None;
+            self.next = self.cursor.copied;
+            self.jobs[0].state = JobState::Leaving;
+        }
+    }
+
+    /// A piece alone, or a window, is not to count, and a superblock may be durable that counts it: no
+    /// write gets to its range, nor anything to its places, before one is that does not.
     pub(super) fn recant_piece(&mut self) {
+        if let (Some(stash), Some(migration)) = (&self.stash, &mut self.sb.migration) {
+            migration.retired_stash = stash.number - 1;
+        }
         self.jobs[0].state = JobState::Recanting;
         self.block_for_target();
     }
 
-    /// Members whose stash takes a window: one more than may be lost (I1).
+    /// Members whose stash takes a window: one more than may be lost (I1), by the source, to which it
+    /// can go back, as long as the target holds nothing.
     pub(super) fn stash_members(&self) -> MemberMask {
         let target = self.map.target.as_ref();
-        let target_bears = target.map_or(0, |t| t.layout.max_missing());
-        let copies = u32::from(self.map.source.layout.max_missing().min(target_bears)) + 1;
+        let mut bears = self.map.source.layout.max_missing();
+        if !self.cursor.settled(self.end()).is_empty() {
+            bears = bears.min(target.map_or(0, |t| t.layout.max_missing()));
+        }
+        let copies = u32::from(bears) + 1;
         let all = self.map.flush_members();
         // Those first that stay whichever way it ends.
         let both = target.map_or(all, |t| t.members() & self.map.source.members() & all);
@@ -397,6 +460,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 });
                 self.job(job).state = JobState::StashHeader;
                 let members = self.stash_members();
+                self.stash_on = self.stash_on & members;
                 self.emit(Intent::StashHeader {
                     job,
                     members,
@@ -404,6 +468,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                     range,
                 });
             }
+            JobState::GivenBack => self.recant_stash(job),
             JobState::StashHeaderFlush if self.restash => {
                 self.restash = false;
                 self.store(job);
@@ -450,6 +515,14 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             self.job(job).state = JobState::Failed;
             self.note_faults(failed);
             return;
+        }
+        if self.job(job).state == JobState::GivingBack {
+            self.job(job).state = JobState::GivenBack;
+            let members = self.map.flush_members();
+            return self.emit(Intent::Flush {
+                who: Who::Job(job),
+                members,
+            });
         }
         if self.target_is_lost() {
             return self.leave_at_source(job);
@@ -514,28 +587,27 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     pub(super) fn end_failed_jobs(&mut self) {
         for job in 0..self.jobs.len() as u8 {
             let super::Job { kind, state, .. } = *self.job(job);
+            let retires = state == JobState::Retiring && !self.control.is_retiring();
             let over = match kind {
                 Kind::Move => matches!(state, JobState::Failed | JobState::Done),
-                // A window being rewritten can't be left: it waits for `resume`.
-                Kind::Window => state == JobState::Failed && self.cursor.window.is_none(),
+                Kind::Window if self.cursor.window.is_some() => {
+                    if retires && self.target_is_lost() {
+                        self.give_back(job);
+                    }
+                    // Else it can't be left: it waits for `resume`.
+                    false
+                }
+                Kind::Window | Kind::Scrub => state == JobState::Failed,
                 // No superblock counts it yet: the source has it, and writes don't wait.
-                Kind::Alone if state == JobState::Retiring => !self.control.is_retiring(),
-                Kind::Alone | Kind::Scrub => state == JobState::Failed,
+                Kind::Alone => state == JobState::Failed || retires,
             };
             if !over {
                 continue;
             }
-            let stash = if kind == Kind::Window {
-                self.stash.take()
-            } else {
-                None
-            };
-            if let (Some(stash), Some(migration)) = (stash, &mut self.sb.migration) {
+            if kind == Kind::Window && self.stash.is_some() {
                 // Its header may be durable somewhere. No write may reach the source
                 // while an assembly could still take the stash for newer.
-                migration.retired_stash = stash.number;
-                self.control.dirty = true;
-                self.job(job).state = JobState::Recanting;
+                self.recant_stash(job);
                 continue;
             }
             self.emit(Intent::Unlock { job });

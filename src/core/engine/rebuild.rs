@@ -78,7 +78,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 row.state.name()
             ));
         }
-        if !self.can_lose(MemberMask::of(member)) {
+        if !self.may_lose(member) {
             return Err(refusal!(
                 EBUSY,
                 "the volume can't do without member {}: its data would be lost",

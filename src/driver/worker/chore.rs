@@ -43,6 +43,7 @@ pub(super) enum Task {
     },
     Store {
         job: u8,
+        which: Which,
         range: Range,
         whole: bool,
     },
@@ -149,9 +150,14 @@ impl Chore {
     fn carry_out(&mut self, volume: &Volume, task: Task) -> Option<Event> {
         Some(match task {
             Task::Load { job, range } => self.load(volume, job, range),
-            Task::Store { job, range, whole } => Event::Stored {
+            Task::Store {
                 job,
-                failed: self.store(range, whole),
+                which,
+                range,
+                whole,
+            } => Event::Stored {
+                job,
+                failed: self.store(which, range, whole),
             },
             Task::Replay { epoch, window } => Event::Replayed {
                 failed: self.replay(epoch, window),

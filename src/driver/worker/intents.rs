@@ -75,8 +75,19 @@ impl Worker {
                 }
             }
             Intent::Load { job, range } => self.job(engine, job, Task::Load { job, range }),
-            Intent::Store { job, range, whole } => {
-                self.job(engine, job, Task::Store { job, range, whole })
+            Intent::Store {
+                job,
+                which,
+                range,
+                whole,
+            } => {
+                let task = Task::Store {
+                    job,
+                    which,
+                    range,
+                    whole,
+                };
+                self.job(engine, job, task)
             }
             Intent::Scrub {
                 job,

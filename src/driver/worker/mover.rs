@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Pieces of a migration: loaded from the source, stashed, stored at the target in whole rows.
 
+use restripe_core::admit::Map;
 use restripe_core::engine::{Event, Which};
 use restripe_core::footprint::{for_each_write, is_in_place};
 use restripe_core::geometry::{
@@ -138,7 +139,7 @@ impl Chore {
                 }
             }
         });
-        pad(data, range, self.map.target.as_ref());
+        pad(data, range, &self.map);
         if failed.is_empty() {
             self.load_rest(range)
         } else {
@@ -197,7 +198,7 @@ impl Chore {
                 })
             });
             if failed.is_empty() && checksum(data, header.range) == header.data_crc {
-                pad(data, header.range, self.map.target.as_ref());
+                pad(data, header.range, &self.map);
                 return MemberMask::EMPTY;
             }
         }
@@ -257,36 +258,33 @@ impl Chore {
         failed
     }
 
-    /// Writes the piece to the target, but, unless it is to be `whole`, for what lies in its place
+    /// Writes the piece to a set, but, unless it is to be `whole`, for what lies in its place
     /// already.
-    pub(super) fn store(&mut self, range: Range, whole: bool) -> MemberMask {
-        let Some(target) = &self.map.target else {
-            return MemberMask::EMPTY;
-        };
-        if target.layout.level.has_parity() {
-            self.store_rows(range, whole)
-        } else {
-            self.store_copies(range, whole)
+    pub(super) fn store(&mut self, which: Which, range: Range, whole: bool) -> MemberMask {
+        match set_of(&self.map, which) {
+            None => MemberMask::EMPTY,
+            Some(set) if set.layout.level.has_parity() => self.store_rows(which, range, whole),
+            Some(_) => self.store_copies(which, range, whole),
         }
     }
 
     /// What has no parity: every place of it.
-    fn store_copies(&mut self, range: Range, whole: bool) -> MemberMask {
+    fn store_copies(&mut self, which: Which, range: Range, whole: bool) -> MemberMask {
         let (map, devices) = (&self.map, &self.devices);
-        let (Some(target), Some((data, _))) = (&map.target, self.memory.piece()) else {
+        let (Some(set), Some((data, _))) = (set_of(map, which), self.memory.piece()) else {
             return self.map.alive;
         };
         let end = Logical(map.size.0);
         let outcome = bio::scope(|batch| {
-            for_each_write(target, range, |x, slot, offset, len| {
+            for_each_write(set, range, |x, slot, offset, len| {
                 let (Some(x), mut done) = (x, Sectors::ZERO) else {
                     return;
                 };
                 while done < len {
                     let (from, at) = (x + done, (slot, offset + done));
-                    let place = target.place(at.0, at.1);
+                    let place = set.place(at.0, at.1);
                     let (id, run) = (place.member, data.run(from, place.run.min(len - done)));
-                    let kept = !whole && is_in_place(&map.source, end, target, Some(from), at, run);
+                    let kept = !whole && is_in_place(&map.source, end, set, Some(from), at, run);
                     if !kept && map.alive.has(id) {
                         match Chore::device(devices, id) {
                             Some(member) => {
@@ -303,25 +301,25 @@ impl Chore {
         failed_members(&outcome)
     }
 
-    fn store_rows(&mut self, range: Range, whole: bool) -> MemberMask {
+    fn store_rows(&mut self, which: Which, range: Range, whole: bool) -> MemberMask {
         let (map, devices, plan) = (&self.map, &self.devices, &mut *self.plan);
-        let (Some(target), Some((data, parity))) = (&map.target, self.memory.piece()) else {
+        let (Some(set), Some((data, parity))) = (set_of(map, which), self.memory.piece()) else {
             return self.map.alive;
         };
-        let layout = &target.layout;
+        let layout = &set.layout;
         let (chunk, stripe) = (layout.chunk, layout.stripe());
         // CAST: There are at most 16 slots.
         let data_lanes = layout.data_slots() as u16;
         let first = layout.row(range.start);
         let end = Logical(map.size.0);
         let in_place = |x: Option<Logical>, at: (SlotId, Offset)| {
-            !whole && is_in_place(&map.source, end, target, x, at, chunk)
+            !whole && is_in_place(&map.source, end, set, x, at, chunk)
         };
         let rows = first..layout.row(range.start) + div_up(range.len().0, stripe.0);
         let parity_at = |row: u64| Logical((row - first) * chunk.0);
         let lane_at = |row: u64, lane: u16| Logical(row * stripe.0 + u64::from(lane) * chunk.0);
         for row in rows.clone() {
-            plan_row_into(target, map.alive, row, in_place, plan);
+            plan_row_into(set, map.alive, row, in_place, plan);
             if plan.calcs.is_empty() {
                 continue;
             }
@@ -340,7 +338,7 @@ impl Chore {
         let parity = &*parity;
         let outcome = bio::scope(|batch| {
             for row in rows {
-                plan_row_into(target, map.alive, row, in_place, plan);
+                plan_row_into(set, map.alive, row, in_place, plan);
                 for write in &plan.writes {
                     let (id, Buf::Lane(lane, at)) = (write.member, write.buf) else {
                         continue;
@@ -377,12 +375,19 @@ fn make_parity(data: &[&[u8]], parity: &mut [Window], at: Logical, chunk: Sector
     }
 }
 
-/// Zeroes behind the last sector of the volume, up to the end of its row.
-fn pad(data: &mut Window, range: Range, target: Option<&Set>) {
-    let Some(target) = target else {
-        return;
-    };
-    let end = range.end.round_up(target.layout.stripe());
+fn set_of(map: &Map, which: Which) -> Option<&Set> {
+    match which {
+        Which::Source => Some(&map.source),
+        Which::Target => map.target.as_ref(),
+    }
+}
+
+/// Zeroes behind the last sector of the volume, up to the end of its row of either set: a window may
+/// go back to the source.
+fn pad(data: &mut Window, range: Range, map: &Map) {
+    let row_end = |set: &Set| range.end.round_up(set.layout.stripe());
+    let target_end = map.target.as_ref().map_or(range.end, row_end);
+    let end = target_end.max(row_end(&map.source));
     let room = data.start + Sectors::from_bytes(data.len() as u64);
     if range.end < end {
         data.zero(Range::new(range.end, end.min(room)));

@@ -51,7 +51,12 @@ impl World {
             } => {
                 self.stash_header(job, members, number, range);
             }
-            Intent::Store { job, range, whole } => self.store(job, range, whole),
+            Intent::Store {
+                job,
+                which,
+                range,
+                whole,
+            } => self.store(job, which, range, whole),
             Intent::Scrub {
                 job,
                 which,

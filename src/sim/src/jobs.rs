@@ -365,23 +365,24 @@ impl World {
         self.begin(group);
     }
 
-    pub(crate) fn store(&mut self, job: u8, range: Range, whole: bool) {
+    pub(crate) fn store(&mut self, job: u8, which: Which, range: Range, whole: bool) {
         let map = self.view.map;
-        let (source, target, alive) = (map.source, self.set(Which::Target), map.alive);
+        let (source, set, alive) = (map.source, self.set(which), map.alive);
+        self.returned += u64::from(which == Which::Source);
         let task = self.task(job);
         task.phase = Phase::Store;
         task.failed = MemberMask::EMPTY;
         let data = task.data.clone();
         let end = Logical(map.size.0);
         let mut group = Group::new(Owner::Job(job));
-        if target.layout.level.has_parity() {
-            let stripe = target.layout.stripe();
+        if set.layout.level.has_parity() {
+            let stripe = set.layout.stripe();
             let mut start = range.start;
             while start < range.end {
-                let row = target.layout.row(start);
-                let chunk = target.layout.chunk;
-                let plan = plan_row(&target, alive, row, |x, at| {
-                    !whole && is_in_place(&source, end, &target, x, at, chunk)
+                let row = set.layout.row(start);
+                let chunk = set.layout.chunk;
+                let plan = plan_row(&set, alive, row, |x, at| {
+                    !whole && is_in_place(&source, end, &set, x, at, chunk)
                 });
                 // Lanes are the row's data; what lies behind the volume's end is zero.
                 let mut scratch = vec![0; plan.scratch().0 as usize];
@@ -395,18 +396,18 @@ impl World {
         } else {
             // What lies behind the volume's end is zero.
             let mut data = data;
-            data.resize(range.len().round_up(target.layout.stripe()).0 as usize, 0);
-            for_each_write(&target, range, |x, slot, offset, len| {
+            data.resize(range.len().round_up(set.layout.stripe()).0 as usize, 0);
+            for_each_write(&set, range, |x, slot, offset, len| {
                 let x = x.expect("without parity all is data");
                 let mut done = Sectors::ZERO;
                 while done < len {
-                    let place = target.place(slot, offset + done);
+                    let place = set.place(slot, offset + done);
                     let run = place.run.min(len - done);
                     let kept = !whole
                         && is_in_place(
                             &source,
                             end,
-                            &target,
+                            &set,
                             Some(x + done),
                             (slot, offset + done),
                             run,

@@ -99,12 +99,6 @@ impl Request {
         self.range
     }
 
-    /// Whether it waits for keys of the range lock that meet these.
-    pub fn waits_for_lock(&self, start: u64, end: u64) -> bool {
-        let meets = |(from, to)| from < end && start < to;
-        self.phase == Phase::Waiting && self.locked.is_some_and(meets)
-    }
-
     /// Whether it could not read a member, and goes elsewhere.
     pub fn is_avoiding(&self) -> bool {
         !self.unread.is_empty()

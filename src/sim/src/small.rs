@@ -232,6 +232,18 @@ fn migration(
     Scenario::new(members, size, source, Some(target), piece)
 }
 
+/// What has redundancy to what has none, on the same disks: the first window of it bears no loss where
+/// it goes to, and goes back.
+pub fn lost_windows() -> Vec<Scenario> {
+    let shapes = [
+        (Level::Raid1, vec![0, 1], Level::Raid0, vec![0, 1]),
+        (Level::Raid1, vec![0, 1, 2], Level::Raid0, vec![2, 0, 1]),
+        (Level::Raid5, vec![0, 1, 2], Level::Raid0, vec![0, 1, 2]),
+        (Level::Raid6, vec![0, 1, 2, 3], Level::Raid0, vec![0, 1, 2]),
+    ];
+    shapes.map(|shape| migration(shape, 61, 8)).into()
+}
+
 /// Onto other disks, and what shares places with what it comes from: until the cursor is committed,
 /// which nothing asks for, what was copied is a gap.
 pub fn gaps() -> Vec<Scenario> {

@@ -48,6 +48,8 @@ pub struct Tally {
     pub mended: u64,
     /// Writes that had a gap given back, for they could not read there.
     pub given_back: u64,
+    /// Windows that went back to the source.
+    pub returned: u64,
     /// Pieces of the mover or of a rebuild that had.
     pub mended_by_jobs: u64,
     /// States of migrations from a level to a level.
@@ -87,6 +89,7 @@ impl Tally {
         self.rebuilt += other.rebuilt;
         self.mended += other.mended;
         self.given_back += other.given_back;
+        self.returned += other.returned;
         self.mended_by_jobs += other.mended_by_jobs;
         let others = other.pairs.iter().flatten();
         for (mine, theirs) in self.pairs.iter_mut().flatten().zip(others) {

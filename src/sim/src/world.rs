@@ -101,6 +101,8 @@ pub struct World {
     pub given_back: u64,
     /// Pieces of the mover or of a rebuild that had.
     pub mended_by_jobs: u64,
+    /// Windows that went back to the source.
+    pub returned: u64,
     /// Rebuilds that came to their end in this life.
     pub rebuilt: u64,
     /// Members that left in this life, and were wiped.
@@ -222,6 +224,7 @@ impl World {
             mended: 0,
             given_back: 0,
             mended_by_jobs: 0,
+            returned: 0,
             migrating: false,
             turned: start.turned,
             leg: start.leg,
@@ -306,15 +309,14 @@ impl World {
         self.requests.len()
     }
 
-    /// A migration is blocked in a stash window, which is in memory, and writes there wait until a
-    /// member that it goes to is replaced.
-    pub fn waits_for_window(&self) -> bool {
-        let window = self.view.cursor.get().window;
-        let Some((start, end)) = window.and_then(|window| self.view.map.lock_range(window)) else {
-            return false;
-        };
-        let waits = |r: &Request| r.waits_for_lock(start, end);
-        self.engine.blocked().is_some() && self.requests.values().any(waits)
+    /// The target holds nothing but the window that is being rewritten, and would be lost with any member.
+    pub fn may_lose_window(&self) -> bool {
+        let (map, cursor) = (&self.view.map, self.view.cursor.get());
+        let target = map.target.filter(|_| cursor.window.is_some());
+        target.is_some_and(|target| {
+            let bears = target.layout.max_missing() > target.missing(map.alive);
+            !bears && cursor.moved(Logical(map.size.0)).is_empty()
+        })
     }
 
     /// Ranges of writes that have not ended.
@@ -441,11 +443,12 @@ impl World {
             Some(_) => cursor.at_source(volume),
             None => Range::new(Logical::ZERO, volume),
         };
-        // A commit under way may count already: then what it calls moved is lost with the target.
-        let untouched = cursor.window.is_none() && cursor.moved(volume).is_empty();
+        // A commit under way may count already: then what it calls moved is lost with the target. A
+        // window can go back to the source.
+        let untouched = cursor.moved(volume).is_empty();
         let at_target = |target: &Set| match target.survives(alive) {
             true => bears(target, cursor.settled(volume)),
-            false => untouched,
+            false => untouched && self.engine.may_lose(MemberId(member)),
         };
         bears(&map.source, at_source) && map.target.as_ref().is_none_or(at_target)
     }

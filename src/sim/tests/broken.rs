@@ -26,13 +26,12 @@ const EFFORT: Effort = Effort {
 fn hunt(
     scenarios: &[Scenario],
     seeds: u64,
-    aborts: bool,
+    effort: Effort,
     rules: Rules,
 ) -> Result<u64, (u64, String)> {
     let mut passed = 0;
     for seed in 0..seeds {
         for scenario in scenarios {
-            let effort = Effort { aborts, ..EFFORT };
             let mut runner = Runner::new(scenario.clone(), effort, seed, rules);
             let result = catch_unwind(AssertUnwindSafe(|| runner.run()));
             match result {
@@ -61,6 +60,7 @@ fn where_it_matters(rule: Rule) -> Vec<Scenario> {
         Rule::Turn => small::windows(),
         Rule::Leave => small::exchanges(),
         Rule::Seen => small::copies(),
+        Rule::Return => small::lost_windows(),
         _ => small::growths(),
     }
 }
@@ -71,14 +71,18 @@ fn is_caught(rule: Rule) {
 
 fn is_caught_in(rule: Rule, scenarios: &[Scenario]) {
     const SEEDS: u64 = 40;
-    let aborts = rule == Rule::Turn;
-    let Err((passed, failure)) = hunt(scenarios, SEEDS, aborts, Rules::without(rule)) else {
+    let effort = Effort {
+        aborts: rule == Rule::Turn,
+        faults: rule == Rule::Return,
+        ..EFFORT
+    };
+    let Err((passed, failure)) = hunt(scenarios, SEEDS, effort, Rules::without(rule)) else {
         panic!("{rule:?} is broken and nothing noticed");
     };
     println!("{rule:?} was caught after {passed} runs: {failure}");
     // The very same runs are well as long as the rule holds.
     let seeds = passed / scenarios.len() as u64 + 1;
-    if let Err((_, failure)) = hunt(scenarios, seeds, aborts, Rules::default()) {
+    if let Err((_, failure)) = hunt(scenarios, seeds, effort, Rules::default()) {
         panic!("{failure}");
     }
 }
@@ -118,4 +122,5 @@ caught! {
     turning_round: Turn,
     leaving: Leave,
     what_was_seen: Seen,
+    going_back: Return,
 }

@@ -256,6 +256,19 @@ fn try_spots(what: &str, scenarios: &[Scenario], effort: Effort, seeds: u64) -> 
     tally
 }
 
+/// A member is lost in the first window of what bears no loss.
+#[test]
+fn a_window_goes_back_when_its_target_is_lost() {
+    let effort = Effort {
+        states: 8,
+        every: 4,
+        faults: true,
+        ..EVERY_STEP
+    };
+    let returned = try_spots("returned", &small::lost_windows(), effort, 80).returned;
+    assert!(returned > 10, "only {returned} windows went back");
+}
+
 const SPOTS: Effort = Effort {
     states: 8,
     every: 8,

@@ -5,7 +5,7 @@ use core::ops::DerefMut;
 
 use super::{cursor_of, map_of, Committing, State, Step};
 use crate::admit::Cursor;
-use crate::engine::{Engine, Intent, Job, JobState, Who};
+use crate::engine::{Engine, Intent, JobState, Who};
 use crate::ondisk::Superblock;
 use crate::pace::Pace;
 use crate::rules::Rule;
@@ -132,8 +132,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                     self.cursor.durable = cursor;
                 }
                 if self.jobs[0].state == JobState::Recanting && done.recants {
-                    self.emit(Intent::Unlock { job: 0 });
-                    self.jobs[0] = Job::default();
+                    self.recanted();
                 }
             }
         }
@@ -145,7 +144,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         if !self.control.alive() {
             return;
         }
-        let moved = self.safe != self.cursor.durable || self.control.step == Step::Retire;
+        let moved = self.safe != self.cursor.durable || self.window_is_over();
         let reuse = had_target && (moved || done.turned || !done.leaving.is_empty());
         let hasty = self.broken(Rule::I5) || (done.turned && self.broken(Rule::Turn));
         self.control.state = State::DrainAfter;

@@ -4,8 +4,8 @@
 use core::ops::DerefMut;
 
 use super::{map_of, Committing, State, Step};
-use crate::engine::{Engine, Intent};
-use crate::geometry::{Logical, MemberMask, Range};
+use crate::engine::{Engine, Intent, JobState};
+use crate::geometry::{Logical, MemberId, MemberMask, Range};
 use crate::ondisk::Superblock;
 use crate::placement::Set;
 
@@ -62,10 +62,21 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             && self.target_bears(target, alive)
     }
 
+    /// Whether the volume can do without that member, and nothing is about to count that it would take
+    /// along.
+    pub fn may_lose(&self, member: MemberId) -> bool {
+        let alive = self.alive_soon() & !MemberMask::of(member);
+        let target = self.map.target.as_ref();
+        let counts = self.jobs[0].state == JobState::Retiring;
+        let is_lost = counts && target.is_some_and(|target| !target.survives(alive));
+        self.can_lose(MemberMask::of(member)) && !is_lost
+    }
+
     /// Whether the target, with only `alive` left, keeps what is nowhere else: what it holds for
     /// good, and what is being rewritten. The gap is at the source too, which takes it over.
     pub(in crate::engine) fn target_bears(&self, target: &Set, alive: MemberMask) -> bool {
-        let rewritten = self.cursor.window.is_none() || target.survives(alive);
+        let has_window = self.cursor.window.is_some();
+        let rewritten = !has_window || target.survives(alive) || self.may_give_back(alive);
         rewritten && bears(target, alive, self.cursor.settled(self.end()))
     }
 

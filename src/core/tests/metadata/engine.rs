@@ -6,7 +6,7 @@ use std::cell::Cell;
 use super::common::{blank, created, mib, migrating, uuid};
 use restripe_core::admit::Route;
 use restripe_core::bitmap::Swept;
-use restripe_core::engine::{Engine, Event, Intent, Who};
+use restripe_core::engine::{Engine, Event, Intent, Which, Who};
 use restripe_core::geometry::{Logical, MemberId, MemberMask, Range, Sectors};
 use restripe_core::layout::Level;
 use restripe_core::ondisk::{MemberState, StashHeader, Superblock};
@@ -192,18 +192,18 @@ fn an_abort_comes_too_late() {
     );
 }
 
-/// Three disks with parity whose migration to none was cut in its first window, after which a disk
-/// was lost; and the stash of that window.
-fn cut_in_a_window() -> (Superblock, StashHeader) {
+/// Disks whose migration to a raid0 was cut in its first window, after which a disk was lost;
+/// and the stash of that window.
+fn cut_in_a_window(level: Level, disks: u8) -> (Superblock, StashHeader) {
     let wish = MigrationWish {
         uuid: uuid(200),
         level: Level::Raid0,
-        chunk: None,
+        chunk: Some(Sectors(128)),
         added: &[],
         removed: MemberMask::EMPTY,
     };
     let mut sb = Superblock::default();
-    shape::begin_migration(&created(Level::Raid5, 3, true), &wish, &mut sb).expect("it can be");
+    shape::begin_migration(&created(level, disks, true), &wish, &mut sb).expect("it can be");
     sb.members[1].state = MemberState::Missing;
     let stash = StashHeader {
         migration: uuid(200),
@@ -214,13 +214,41 @@ fn cut_in_a_window() -> (Superblock, StashHeader) {
     (sb, stash)
 }
 
-/// A window waits for the target to be whole, and a rebuild leaves it out. So what lay in its place
-/// when it was stashed does not on the member that was replaced.
+/// A window that was found is the source's again, where its target is lost.
 #[test]
-fn a_window_that_waited_for_a_rebuild_is_written_whole() {
-    let (sb, stash) = cut_in_a_window();
+fn a_window_that_was_found_goes_back_to_the_source() {
+    let (sb, stash) = cut_in_a_window(Level::Raid5, 3);
     let mut volume = Engine::new(Box::new(sb), Box::default(), Some(stash), false, 0);
     volume.start();
+    let stored = Cell::new(None);
+    run_until(&mut volume, |_, intent| {
+        if let Intent::Store { which, range, .. } = intent {
+            stored.set(Some((*which, *range)));
+        }
+        false
+    });
+    assert_eq!(stored.get(), Some((Which::Source, stash.range)));
+    is_left_at_source(&volume, members([1]));
+    let retired = volume.superblock().migration.map(|m| m.retired_stash);
+    assert_eq!(
+        (retired, volume.cursor().window),
+        (Some(stash.number), None)
+    );
+}
+
+/// A window that can't go back waits for the target to be whole, and a rebuild leaves it out. So what
+/// lay in its place when it was stashed does not on the member that was replaced.
+#[test]
+fn a_window_that_waited_for_a_rebuild_is_written_whole() {
+    let (sb, stash) = cut_in_a_window(Level::Raid1, 2);
+    let mut volume = Engine::new(Box::new(sb), Box::default(), Some(stash), false, 0);
+    volume.start();
+    run_until(
+        &mut volume,
+        |_, intent| matches!(intent, Intent::Store { which, .. } if *which == Which::Source),
+    );
+    let failed = members([0]);
+    volume.handle(0, Event::Stored { job: 0, failed });
     run_until(&mut volume, |_, _| false);
     assert!(volume.blocked().is_some());
     let change = shape::change_for(volume.superblock(), &blank(3, mib(64)), Some(MemberId(1)));
@@ -235,7 +263,7 @@ fn a_window_that_waited_for_a_rebuild_is_written_whole() {
     volume.handle(20_000, Event::Tick);
     run_until(&mut volume, |volume, intent| match intent {
         Intent::Store { range, whole, .. } => {
-            assert!(volume.map().alive.has(MemberId(3)));
+            assert_eq!(volume.map().alive, members([0, 2]));
             stored.set(Some((*range, *whole)));
             true
         }
@@ -248,7 +276,7 @@ fn a_window_that_waited_for_a_rebuild_is_written_whole() {
 /// without the member that is being rebuilt.
 #[test]
 fn a_rebuild_goes_back_to_a_window_that_was_found() {
-    let (mut sb, stash) = cut_in_a_window();
+    let (mut sb, stash) = cut_in_a_window(Level::Raid5, 3);
     sb.members[1].state = MemberState::Rebuilding;
     sb.members[1].recovery = Logical(8192);
     let volume = Engine::new(Box::new(sb), Box::default(), Some(stash), false, 0);
@@ -348,6 +376,79 @@ fn a_piece_alone_stays_at_the_source_when_its_target_is_lost() {
         }
         run_until(&mut volume, |_, _| false);
         is_left_at_source(&volume, members([1, 2]));
+    }
+}
+
+/// The first window of a mirror that becomes a raid0 of the same disks is being rewritten, and a member
+/// fails, which only the mirror bears: it has the window again, and nobody waits for another member.
+#[test]
+fn a_window_goes_back_to_the_source_when_its_target_is_lost() {
+    let is_ours = |intent: &Intent| match intent {
+        Intent::Drain { who } => *who == Who::Job(0),
+        Intent::Store { which, .. } => *which == Which::Target,
+        _ => false,
+    };
+    // While its readers leave the source, while it is stored, and in both parts of the commit that would
+    // make it the truth.
+    for late in 0..4 {
+        let now = created(Level::Raid1, 2, true);
+        let sb = begun(&now, Level::Raid0, &[], MemberMask::EMPTY);
+        let mut volume = Engine::new(Box::new(sb), Box::default(), None, false, 0);
+        volume.start();
+        let failed = MemberMask::EMPTY;
+        run_until(&mut volume, |_, intent| is_ours(intent));
+        let mut event = Event::Drained { who: Who::Job(0) };
+        if late > 0 {
+            volume.handle(0, event);
+            run_until(&mut volume, |_, intent| is_ours(intent));
+            event = Event::Stored { job: 0, failed };
+        }
+        if late > 1 {
+            volume.handle(0, event);
+            run_until(&mut volume, |_, intent| {
+                matches!(intent, Intent::Flush { .. })
+            });
+            let who = Who::Control;
+            event = Event::Flushed { who, failed };
+        }
+        if late > 2 {
+            volume.handle(0, event);
+            run_until(&mut volume, |_, intent| {
+                matches!(intent, Intent::Commit { .. })
+            });
+            event = Event::Committed { failed };
+        }
+        let window = volume.cursor().window.expect("it is being rewritten");
+        fault(&mut volume, 1);
+        volume.handle(0, event);
+        // What the superblock that made it the source's counts, and what was done before.
+        let (stored, unlocked) = (Cell::new(false), Cell::new(false));
+        run_until(&mut volume, |volume, intent| {
+            match intent {
+                Intent::Store { which, range, .. } => {
+                    assert_eq!((*which, *range), (Which::Source, window));
+                    stored.set(true);
+                }
+                Intent::Commit { .. } => {
+                    let migration = volume.superblock().migration;
+                    let retired = migration.is_some_and(|m| m.retired_stash > 0);
+                    assert!(stored.get() || !retired, "the stash is all there is");
+                }
+                Intent::Unlock { .. } => {
+                    assert!(stored.get() && volume.cursor().window.is_none());
+                }
+                _ => {}
+            }
+            note_unlock(&unlocked, intent);
+            false
+        });
+        assert!(unlocked.get(), "its range is never free");
+        is_left_at_source(&volume, members([1]));
+        // And with that it can go back for good.
+        assert_eq!(volume.abort(0, members([1])), Ok(()));
+        run_until(&mut volume, |_, _| false);
+        assert_eq!(volume.migrate_state(), "none");
+        assert_eq!(volume.map().source.layout.level, Level::Raid1);
     }
 }
 

@@ -78,6 +78,7 @@ impl Runner {
         self.tally.rebuilt += world.rebuilt;
         self.tally.mended += world.mended;
         self.tally.given_back += world.given_back;
+        self.tally.returned += world.returned;
         self.tally.swept += world.swept;
         self.tally.spared += u64::from(world.is_spared());
         self.tally.mended_by_jobs += world.mended_by_jobs;
@@ -150,7 +151,9 @@ impl Runner {
         if total == 0 {
             return world.ready && self.maybe_migrate(world, life);
         }
-        let calm = if self.effort.faults || self.effort.spots {
+        let calm = if life.faults > 0 && world.may_lose_window() {
+            6
+        } else if self.effort.faults || self.effort.spots {
             20
         } else {
             60
@@ -209,7 +212,6 @@ impl Runner {
             2 => world.pass(20_000),
             3 => world.tell(Event::Quiet),
             4 => world.pass(20_000),
-            _ if world.waits_for_window() => return Ok(Some(End::GivenUp)),
             _ if world.requests_len() > 0 => return Err("requests wait for ever".into()),
             _ if !world.ready => return Err("it never gets ready".into()),
             _ if life.stopping => return Err("it does not stop".into()),
