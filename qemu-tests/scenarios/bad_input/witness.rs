@@ -68,7 +68,7 @@ pub fn between(judge: &mut Judge) -> Result<()> {
     ))?;
     let before = judge.vm.checksum(FULL, SIZE)?;
     let line = format!("dev={DYING} witness={a} force=1");
-    judge.line_but("adopt", &line, EIO, &["takes no superblock"], &["blank-a"])?;
+    judge.line_but("adopt", &line, EIO, &["takes no superblock", "to assemble"], &["blank-a"])?;
     judge.vm.ok("dmsetup remove --retry dying")?;
     let both = format!("members={FULL},{a}");
 

@@ -10,7 +10,7 @@ use restripe_core::{
     recover::{recover, AssembleOptions},
     refusal,
     shape::{self, Tail},
-    text::Refusal,
+    text::{Errno, Refusal},
 };
 
 use super::{
@@ -86,6 +86,22 @@ fn adopt_full(
         present,
         Found::default(),
         false,
+    )
+    .map_err(|refusal| unfinished(&refusal, &names))
+}
+
+/// A start that failed may have come so far that the witness has a superblock, and the disk is a part of the volume.
+fn unfinished(refusal: &Refusal, names: &[&str; 2]) -> Refusal {
+    if refusal.errno != Errno::EIO {
+        return *refusal;
+    }
+    refusal!(
+        EIO,
+        "{}; nothing is lost: when both work, write members={},{} to assemble and it goes on; {} is as it was if that finds no superblock",
+        refusal,
+        names[0],
+        names[1],
+        names[0]
     )
 }
 
