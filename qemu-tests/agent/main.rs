@@ -56,6 +56,7 @@ pub type Outcome = Result<(i32, String)>;
 
 fn main() -> Result<()> {
     setup::mount_all()?;
+    setup::start_cpus()?;
     let (read, write) = setup::open_port()?;
     let port = Port::new(write);
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")

@@ -1,6 +1,9 @@
 //! What an init does first and last.
 
 use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use qemu_tests::wire::PORT;
@@ -33,6 +36,45 @@ pub fn mount_all() -> Result<()> {
         }
     }
     fs::create_dir_all("/mnt").context("make /mnt")
+}
+
+const CPUS: &str = "/sys/devices/system/cpu";
+const CLOCK: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+
+/// What the kernel keeps time by until it knows how fast the CPU's own counter is. That it goes over to another is the last
+/// of what makes it patch its code by itself.
+const EARLY_CLOCK: &str = "tsc-early";
+
+/// Between two looks at what nobody tells.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Starts the CPUs that the kernel has left alone while it booted (the host's `ALONE` says why).
+pub fn start_cpus() -> Result<()> {
+    let waiting = waiting_cpus()?;
+    while !waiting.is_empty() && read(Path::new(CLOCK))? == EARLY_CLOCK {
+        thread::sleep(LOOK);
+    }
+    for online in waiting {
+        fs::write(&online, "1").with_context(|| format!("write to {}", online.display()))?;
+    }
+    Ok(())
+}
+
+/// The files by which CPUs start that have not. The first CPU has none.
+fn waiting_cpus() -> Result<Vec<PathBuf>> {
+    let mut waiting = Vec::new();
+    for entry in fs::read_dir(CPUS).with_context(|| format!("list {CPUS}"))? {
+        let online = entry?.path().join("online");
+        if online.exists() && read(&online)? == "0" {
+            waiting.push(online);
+        }
+    }
+    Ok(waiting)
+}
+
+fn read(file: &Path) -> Result<String> {
+    let text = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+    Ok(text.trim().to_owned())
 }
 
 /// Opens the virtio-serial port that bears our name.

@@ -76,9 +76,19 @@ impl Life {
 const CPU: &str = "max,la57=off";
 
 /// Stalls are told by the kernel in terms of time, and time passes quickly on a slow machine: so these limits
-/// are far above what a working kernel ever needs.
+/// are far above what a working kernel ever needs. And a clock that stood still while others ran is not a bad one: it is QEMU's
+/// own, and what the kernel takes in its place makes each look at the time an exit to QEMU.
 const PATIENCE: &str = "rcupdate.rcu_cpu_stall_timeout=300 rcupdate.rcu_exp_cpu_stall_timeout=0 \
-     watchdog_thresh=60 sysctl.kernel.hung_task_timeout_secs=600";
+     watchdog_thresh=60 sysctl.kernel.hung_task_timeout_secs=600 tsc=reliable";
+
+/// The kernel boots on one CPU, and the agent starts the others when the kernel has patched its code for the last time. TCG
+/// forgets its translation of code before a store to it is made, not with it: a CPU that comes by between the two translates what
+/// was there, and keeps to that. While the kernel patches an instruction a breakpoint stands in its place for a moment, and one
+/// that is met later is nobody's: "Oops: int3", on a byte that is long another (seen with QEMU 7.2 and Linux 7.2).
+/// So it is not to patch itself for one CPU and back, nor for a way to reach all others that only two need. And the CPU that
+/// starts late is told how long its delays are (as on one of 4 GHz): it would measure that by ticks, and the first makes none while
+/// it is idle.
+const ALONE: &str = "maxcpus=1 noreplace-smp no_ipi_broadcast=1 lpj=16000000";
 
 /// Devices that the kernel makes unasked: who wants some says so in `append`, and the last word counts.
 const SPARE: &str = "brd.rd_nr=0 loop.max_loop=0 null_blk.nr_devices=0";
@@ -122,7 +132,8 @@ impl Machine {
         command.args([
             "-append",
             &format!(
-                "console=ttyS0 panic=-1 {PATIENCE} {SPARE} {USUAL} {} {}",
+                "console=ttyS0 panic=-1 {PATIENCE} {SPARE} {USUAL} {} {} {}",
+                if self.cpus > 1 { ALONE } else { "" },
                 if self.leaks { "" } else { LEAKS_UNSEEN },
                 self.append
             ),
