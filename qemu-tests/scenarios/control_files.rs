@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use qemu_tests::ctx::{Boot, Ctx, MIB};
-use qemu_tests::disk::Disk;
+use qemu_tests::disk::{Disk, sums};
 use qemu_tests::vm::Vm;
 
 const VOLUME: &str = "restripe0";
@@ -168,7 +168,7 @@ fn resized(vm: &Vm) -> Result<()> {
 fn read_only(vm: &Vm, disks: &[Disk]) -> Result<()> {
     vm.must("stop", &format!("name={VOLUME}"))?;
     let members = "members=/dev/vdb,/dev/vdc,/dev/vdd";
-    let before = contents(disks)?;
+    let before = sums(disks)?;
     vm.must("assemble", &format!("{members} read_only=1"))?;
     says(vm, "array_state", "read_only")?;
     vm.ok(&format!(
@@ -189,7 +189,7 @@ fn read_only(vm: &Vm, disks: &[Disk]) -> Result<()> {
     }
     vm.must("stop", &format!("name={VOLUME}"))?;
     ensure!(
-        before == contents(disks)?,
+        before == sums(disks)?,
         "a read-only assembly wrote to a disk"
     );
     vm.must("assemble", members)
@@ -214,13 +214,6 @@ fn degraded(vm: &Vm) -> Result<()> {
     says(vm, "degraded", "1")?;
     says(vm, "members/2/dev", "none")?;
     vm.must("stop", &format!("name={VOLUME}"))
-}
-
-fn contents(disks: &[Disk]) -> Result<Vec<u32>> {
-    disks
-        .iter()
-        .map(|disk| Ok(crc32c::crc32c(&disk.bytes()?)))
-        .collect()
 }
 
 fn adopted(vm: &Vm) -> Result<()> {

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use qemu_tests::ctx::{Ctx, MIB};
-use qemu_tests::disk::Disk;
+use qemu_tests::disk::{Disk, sums};
 use qemu_tests::restripe::completed;
 use qemu_tests::vm::Vm;
 
@@ -237,8 +237,5 @@ fn unreadable(vm: &Vm) -> Result<()> {
 fn contents(vm: &Vm, disks: &[Disk]) -> Result<Vec<u32>> {
     vm.wait_volume(VOLUME, "array_state", |state| state == "clean")?;
     vm.ok("sync")?;
-    disks
-        .iter()
-        .map(|disk| Ok(crc32c::crc32c(&disk.bytes()?)))
-        .collect()
+    sums(disks)
 }

@@ -1,7 +1,7 @@
 //! Writes a line that must be refused, and looks at everything that comes of it.
 
 use anyhow::{Context, Result, ensure};
-use qemu_tests::disk::Disk;
+use qemu_tests::disk::{Disk, sums};
 use qemu_tests::restripe::Refusal;
 use qemu_tests::vm::Vm;
 
@@ -35,7 +35,7 @@ pub struct Judge<'a> {
 impl<'a> Judge<'a> {
     pub fn new(vm: &'a Vm, disks: &'a [Disk]) -> Result<Self> {
         let refused = count(&vm.class("last_error")?)?;
-        let content = checksums(disks)?;
+        let content = sums(disks)?;
         Ok(Self {
             vm,
             disks,
@@ -47,7 +47,7 @@ impl<'a> Judge<'a> {
     /// After something that may well have written to disks, and has come to rest.
     pub fn look_again(&mut self) -> Result<()> {
         self.vm.ok("sync")?;
-        self.content = checksums(self.disks)?;
+        self.content = sums(self.disks)?;
         Ok(())
     }
 
@@ -127,7 +127,7 @@ impl<'a> Judge<'a> {
                 "the sentence does not speak of {word}"
             );
         }
-        let content = checksums(self.disks)?;
+        let content = sums(self.disks)?;
         for (disk, (before, after)) in self.disks.iter().zip(self.content.iter().zip(&content)) {
             ensure!(
                 (before == after) != changed.contains(&disk.serial.as_str()),
@@ -150,11 +150,4 @@ fn count(last_error: &str) -> Result<u64> {
     first
         .parse()
         .with_context(|| format!("last_error begins with {first:?} and not with a count"))
-}
-
-fn checksums(disks: &[Disk]) -> Result<Vec<u32>> {
-    disks
-        .iter()
-        .map(|disk| Ok(crc32c::crc32c(&disk.bytes()?)))
-        .collect()
 }
