@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use qemu_tests::wire::PORT;
 use rustix::mount::{MountFlags, mount};
 use rustix::system::{RebootCommand, reboot};
@@ -77,23 +77,37 @@ fn read(file: &Path) -> Result<String> {
     Ok(text.trim().to_owned())
 }
 
-/// Opens the virtio-serial port that bears our name.
+/// Opens the virtio-serial port that bears our name. The host says the name to a worker of the kernel, which may come to it later
+/// than we do.
 pub fn open_port() -> Result<(File, File)> {
+    let path = loop {
+        match port()? {
+            Some(path) => break path,
+            None => thread::sleep(LOOK),
+        }
+    };
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("open {path}"))?;
+    Ok((file.try_clone()?, file))
+}
+
+/// The port's device, where it has its name by now.
+fn port() -> Result<Option<String>> {
     for entry in fs::read_dir("/sys/class/virtio-ports")
         .context("list virtio ports (CONFIG_VIRTIO_CONSOLE)")?
     {
         let entry = entry?;
         if fs::read_to_string(entry.path().join("name")).is_ok_and(|name| name.trim() == PORT) {
-            let path = format!("/dev/{}", entry.file_name().to_string_lossy());
-            let file = File::options()
-                .read(true)
-                .write(true)
-                .open(&path)
-                .with_context(|| format!("open {path}"))?;
-            return Ok((file.try_clone()?, file));
+            return Ok(Some(format!(
+                "/dev/{}",
+                entry.file_name().to_string_lossy()
+            )));
         }
     }
-    bail!("no virtio-serial port is named {PORT}");
+    Ok(None)
 }
 
 /// QEMU runs with -no-reboot, so a restart ends it, on kernels without ACPI too.
