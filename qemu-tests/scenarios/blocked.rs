@@ -1,6 +1,6 @@
 //! A migration whose target loses a member that it can't do without, before anything came to it: the volume goes on where it
-//! is, the migration is blocked, and goes on by itself when another member is in the place. And one whose way back lost a
-//! member: `abort` says so.
+//! is, the migration is blocked, and goes on by itself when another member is in the place. One whose way back lost a
+//! member: `abort` says so. And one that loses it in its first window: the old layout has that again.
 
 use anyhow::{Result, ensure};
 use qemu_tests::ctx::{Ctx, MIB};
@@ -83,6 +83,7 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
     )?;
     vm.verify(&region, ledger.acknowledged())?;
     vm.stop_volume(VOLUME)?;
+    window_goes_back(&vm)?;
     vm.ok("dmsetup remove --retry vda")?;
     vm.unload()?;
     vm.leak_check()?;
@@ -118,4 +119,72 @@ fn no_way_back(vm: &Vm) -> Result<()> {
     let chunk = vm.attr(VOLUME, "chunk_size")?;
     ensure!(chunk == "65536", "it has chunks of {chunk}");
     vm.must_set(VOLUME, "sync_max", "max")
+}
+
+/// A mirror becomes a raid0 of the same disks, one of which takes nothing but its superblocks and its stash any more.
+fn window_goes_back(vm: &Vm) -> Result<()> {
+    /// Half a row, and the part of a disk that fails, of which the reserve is none; sectors.
+    const CHUNK: u64 = 512;
+    const DATA: u64 = 32768;
+    let data = |target: &str| format!("0 {DATA} {target}");
+    let good = data("linear /dev/vdb 0");
+    vm.ok(&format!(
+        "echo {good} | dmsetup create data; dmsetup mknodes; \
+         printf '%s\\n' '{}' \"{DATA} $(($(blockdev --getsz /dev/vdb) - {DATA})) linear /dev/vdb {DATA}\" | dmsetup create vdb; dmsetup mknodes",
+        data("linear /dev/mapper/data 0"),
+    ))?;
+    let legs = ["/dev/mapper/vda".to_owned(), "/dev/mapper/vdb".to_owned()];
+    vm.create(VOLUME, &Shape::of("raid1", 2), &legs)?;
+    vm.wait_volume(VOLUME, "sync_action", |action| action == "idle")?;
+    // What the disks held before looks much like what is written now.
+    vm.ok(&format!("dd if=/dev/zero of=/dev/{VOLUME} bs=1M count=16 oflag=direct status=none"))?;
+    let region = Region {
+        path: format!("/dev/{VOLUME}"),
+        start: MIB / 16,
+        block_size: 4096,
+        blocks: 2048,
+        run: 1,
+    };
+    let mut writer = vm.writer(WriterSpec::over(region.clone(), 2), Ledger::default())?;
+    writer.wait_acks(200)?;
+    let ledger = writer.stop(vm)?;
+
+    vm.must_set(VOLUME, "sync_max", "0")?;
+    let migrate = format!("level=raid0 chunk={}", CHUNK * 512);
+    vm.must_set(VOLUME, "migrate", &migrate)?;
+    vm.wait_volume(VOLUME, "migrate_position", |at| at == "0")?;
+    let before = written(vm, "vda")?;
+    becomes(vm, "data", &data("error"))?;
+    vm.must_set(VOLUME, "sync_max", "max")?;
+    vm.wait_volume(VOLUME, "migrate_state", |state| state == "blocked")?;
+    vm.wait_volume(VOLUME, "members/1/state", |state| state == "faulty")?;
+    // Nobody waits for another member: neither writes to the window, which went to the stash, and then back, nor the
+    // way back.
+    vm.ok(&format!("dd if=/dev/zero of=/dev/{VOLUME} bs=4096 count=1 oflag=direct status=none"))?;
+    let sectors = written(vm, "vda")? - before;
+    ensure!(sectors >= 2 * 2 * CHUNK, "the window was not rewritten: {sectors} sectors were");
+    let mut writer = vm.writer(WriterSpec::over(region.clone(), 3), ledger)?;
+    writer.wait_acks(200)?;
+    vm.must_set(VOLUME, "migrate_state", "abort")?;
+    vm.wait_migrated(VOLUME)?;
+    let ledger = writer.stop(vm)?;
+    vm.verify(&region, ledger.acknowledged())?;
+    let (level, degraded) = (vm.attr(VOLUME, "level")?, vm.number(VOLUME, "degraded")?);
+    ensure!((level.as_str(), degraded) == ("raid1", 1), "it is {level}, short of {degraded}");
+
+    becomes(vm, "data", &good)?;
+    vm.must_set(VOLUME, "member_action", "replace=1 with=/dev/vdc force=1")?;
+    vm.wait_volume(VOLUME, "degraded", |missing| missing == "0")?;
+    vm.stop_volume(VOLUME)?;
+    vm.assemble(VOLUME, &[legs[0].clone(), "/dev/vdc".to_owned()], "")?;
+    vm.verify(&region, ledger.acknowledged())?;
+    vm.stop_volume(VOLUME)?;
+    vm.ok("dmsetup remove --retry vdb; dmsetup remove --retry data")?;
+    Ok(())
+}
+
+/// Sectors that were written to a disk that lies behind dm.
+fn written(vm: &Vm, disk: &str) -> Result<u64> {
+    let script = format!("set -- $(cat /sys/block/$(basename $(readlink -f /dev/mapper/{disk}))/stat); echo $7");
+    Ok(vm.ok(&script)?.trim().parse()?)
 }
