@@ -111,6 +111,8 @@ fn refuse_unfinished(devices: &[Device<'_>], names: &[&str; 2]) -> Result<(), Re
     let mut found = Superblocks::of(devices)?;
     let options = AssembleOptions::default();
     match recover(&mut found, names, &options, &mut superblock) {
+        // Nobody knows what it has.
+        Err(refusal) if refusal.errno == Errno::EIO => Err(refusal),
         Err(_) => Ok(()),
         Ok(_) => Err(refusal!(
             EEXIST,
