@@ -332,6 +332,9 @@ enum JobState {
     GivingBack,
     /// It is there, and being flushed.
     GivenBack,
+    /// Durably. Its stash is retired together with the journal's lap, which may tell of its rows as they
+    /// were.
+    Returned,
     /// Not to count at the target, which a superblock has to say: its range is let go when the number
     /// of its stash is durably retired, or it goes back to the source before that.
     Recanting,
@@ -728,7 +731,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         self.jobs.iter().all(|job| match job.state {
             JobState::Idle | JobState::Failed => true,
             JobState::Retiring => failed || self.blocked.is_some(),
-            JobState::Done | JobState::Recanting | JobState::Leaving => failed,
+            JobState::Done | JobState::Returned | JobState::Recanting | JobState::Leaving => failed,
             _ => false,
         })
     }

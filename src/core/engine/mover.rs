@@ -135,8 +135,11 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         target.is_some_and(|target| !target.survives(alive))
     }
 
-    /// The migration waits for other members in the place of those.
+    /// The migration waits for other members in the place of those, unless it turns round.
     fn block_for_target(&mut self) {
+        if self.control.turning {
+            return self.end_failed_jobs();
+        }
         let mut why = Text::new();
         let target = self.map.target.map_or(MemberMask::EMPTY, |t| t.members());
         for member in (target & !self.alive_soon()).iter() {
@@ -359,7 +362,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     }
 
     /// No assembly is to take the stash for the truth any more, as soon as that is durable.
-    fn recant_stash(&mut self, job: u8) {
+    pub(super) fn recant_stash(&mut self, job: u8) {
         if let (Some(stash), Some(migration)) = (self.stash.take(), &mut self.sb.migration) {
             migration.retired_stash = stash.number;
             self.control.dirty = true;
@@ -468,7 +471,11 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                     range,
                 });
             }
-            JobState::GivenBack => self.recant_stash(job),
+            JobState::GivenBack => {
+                self.job(job).state = JobState::Returned;
+                self.control.dirty = true;
+                self.control.want_room |= self.map.journal.is_some();
+            }
             JobState::StashHeaderFlush if self.restash => {
                 self.restash = false;
                 self.store(job);

@@ -22,6 +22,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             row.left_epoch = epoch;
         }
         self.control.committing.faults = self.control.committing.faults | faults;
+        self.stash_on = self.stash_on & self.sb.live();
         if self.control.step == Step::Retire && self.target_is_lost() {
             self.recant_piece();
             self.control.step = Step::Plain;
@@ -105,11 +106,13 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         let synced = !turned && self.target_is_synced();
         if let Some(migration) = &mut self.sb.migration {
             migration.paused = self.paused;
-            if self.map.target.is_some() && flushed {
-                migration.speed_max = self.pace.speed_max;
-                if self.control.step == Step::Retire && !self.rules.broken(Rule::I1) {
-                    if let Some(stash) = self.stash {
-                        migration.retired_stash = stash.number;
+            if self.map.target.is_some() {
+                if flushed {
+                    migration.speed_max = self.pace.speed_max;
+                    if self.control.step == Step::Retire && !self.rules.broken(Rule::I1) {
+                        if let Some(stash) = self.stash {
+                            migration.retired_stash = stash.number;
+                        }
                     }
                 }
                 let target = usize::from(migration.target);
@@ -121,7 +124,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                     Step::Retire => way.last(self.jobs[0].range),
                     // What was copied since is still at the set that takes over.
                     _ if turned => self.cursor.durable,
-                    _ if is_gap_torn => self.cursor.durable,
+                    // And one that is written once more does not say again what it said before.
+                    _ if is_gap_torn || !flushed => self.cursor.durable,
                     // What was copied after the flush began may not be durable; and a gap
                     // that was given up since is not copied any more.
                     _ => way.sooner(self.control.flushed_to, self.cursor.copied),
@@ -150,6 +154,10 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         self.control.committing.size = self.sb.volume_sectors;
         self.control.committing.leaving =
             self.control.committing.leaving | core::mem::take(&mut self.leaving);
+        let outdates = self.map.journal.is_some() && self.control.retiring.is_none();
+        if self.jobs[0].state == JobState::Returned && flushed && !outdates {
+            self.recant_stash(0);
+        }
         self.control.committing.recants = self.jobs[0].state == JobState::Recanting;
         self.control.dirty = false;
     }

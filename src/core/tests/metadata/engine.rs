@@ -379,49 +379,54 @@ fn a_piece_alone_stays_at_the_source_when_its_target_is_lost() {
     }
 }
 
-/// The first window of a mirror that becomes a raid0 of the same disks is being rewritten, and a member
-/// fails, which only the mirror bears: it has the window again, and nobody waits for another member.
-#[test]
-fn a_window_goes_back_to_the_source_when_its_target_is_lost() {
+/// A mirror that becomes a raid0 of the same disks, its first window, and the answer to what it is at:
+/// its readers leave the source, it is stored, and the two parts of the commit that would make it the
+/// truth.
+fn in_first_window(late: u8) -> (Volume, Range, Event) {
     let is_ours = |intent: &Intent| match intent {
         Intent::Drain { who } => *who == Who::Job(0),
         Intent::Store { which, .. } => *which == Which::Target,
         _ => false,
     };
-    // While its readers leave the source, while it is stored, and in both parts of the commit that would
-    // make it the truth.
-    for late in 0..4 {
-        let now = created(Level::Raid1, 2, true);
-        let sb = begun(&now, Level::Raid0, &[], MemberMask::EMPTY);
-        let mut volume = Engine::new(Box::new(sb), Box::default(), None, false, 0);
-        volume.start();
-        let failed = MemberMask::EMPTY;
+    let now = created(Level::Raid1, 2, true);
+    let sb = begun(&now, Level::Raid0, &[], MemberMask::EMPTY);
+    let mut volume = Engine::new(Box::new(sb), Box::default(), None, false, 0);
+    volume.start();
+    let failed = MemberMask::EMPTY;
+    run_until(&mut volume, |_, intent| is_ours(intent));
+    let mut event = Event::Drained { who: Who::Job(0) };
+    if late > 0 {
+        volume.handle(0, event);
         run_until(&mut volume, |_, intent| is_ours(intent));
-        let mut event = Event::Drained { who: Who::Job(0) };
-        if late > 0 {
-            volume.handle(0, event);
-            run_until(&mut volume, |_, intent| is_ours(intent));
-            event = Event::Stored { job: 0, failed };
-        }
-        if late > 1 {
-            volume.handle(0, event);
-            run_until(&mut volume, |_, intent| {
-                matches!(intent, Intent::Flush { .. })
-            });
-            let who = Who::Control;
-            event = Event::Flushed { who, failed };
-        }
-        if late > 2 {
-            volume.handle(0, event);
-            run_until(&mut volume, |_, intent| {
-                matches!(intent, Intent::Commit { .. })
-            });
-            event = Event::Committed { failed };
-        }
-        let window = volume.cursor().window.expect("it is being rewritten");
+        event = Event::Stored { job: 0, failed };
+    }
+    if late > 1 {
+        volume.handle(0, event);
+        run_until(&mut volume, |_, intent| {
+            matches!(intent, Intent::Flush { .. })
+        });
+        let who = Who::Control;
+        event = Event::Flushed { who, failed };
+    }
+    if late > 2 {
+        volume.handle(0, event);
+        run_until(&mut volume, |_, intent| {
+            matches!(intent, Intent::Commit { .. })
+        });
+        event = Event::Committed { failed };
+    }
+    let window = volume.cursor().window.expect("it is being rewritten");
+    (volume, window, event)
+}
+
+/// A member fails that only the mirror bears: it has the window again, and nobody waits for another
+/// member.
+#[test]
+fn a_window_goes_back_to_the_source_when_its_target_is_lost() {
+    for late in 0..4 {
+        let (mut volume, window, event) = in_first_window(late);
         fault(&mut volume, 1);
         volume.handle(0, event);
-        // What the superblock that made it the source's counts, and what was done before.
         let (stored, unlocked) = (Cell::new(false), Cell::new(false));
         run_until(&mut volume, |volume, intent| {
             match intent {
@@ -447,9 +452,46 @@ fn a_window_goes_back_to_the_source_when_its_target_is_lost() {
         // And with that it can go back for good.
         assert_eq!(volume.abort(0, members([1])), Ok(()));
         run_until(&mut volume, |_, _| false);
-        assert_eq!(volume.migrate_state(), "none");
-        assert_eq!(volume.map().source.layout.level, Level::Raid1);
+        is_mirror_again(&volume);
     }
+}
+
+fn is_mirror_again(volume: &Volume) {
+    assert_eq!(volume.migrate_state(), "none");
+    assert_eq!(volume.map().source.layout.level, Level::Raid1);
+}
+
+/// The user wants to go back before the window has: nothing blocks that.
+#[test]
+fn an_abort_waits_for_a_window_that_goes_back() {
+    for late in 0..4 {
+        let (mut volume, _, event) = in_first_window(late);
+        assert_eq!(volume.abort(0, members([1])), Ok(()));
+        fault(&mut volume, 1);
+        volume.handle(0, event);
+        run_until(&mut volume, |_, _| false);
+        is_mirror_again(&volume);
+    }
+}
+
+/// Both members fail while the superblock is written that makes the window the target's, and one of
+/// them can be done without: what is written then does not count the window.
+#[test]
+fn a_window_that_is_taken_back_is_not_counted_when_the_source_fails_too() {
+    let (mut volume, window, event) = in_first_window(3);
+    let cursor = |volume: &Volume| volume.superblock().migration.map(|m| m.cursor);
+    assert_eq!(cursor(&volume), Some(window.end));
+    fault(&mut volume, 1);
+    fault(&mut volume, 0);
+    volume.handle(0, event);
+    let again = Cell::new(None);
+    run_until(&mut volume, |volume, intent| {
+        again.set(cursor(volume));
+        matches!(intent, Intent::Commit { .. })
+    });
+    assert_eq!(again.get(), Some(window.start));
+    let retired = volume.superblock().migration.map(|m| m.retired_stash);
+    assert_eq!(retired, Some(0));
 }
 
 /// A commit makes the target the truth of what was copied. A write that reaches the source by then, and
