@@ -261,17 +261,19 @@ impl Chore {
     /// Writes the piece to a set, but, unless it is to be `whole`, for what lies in its place
     /// already.
     pub(super) fn store(&mut self, which: Which, range: Range, whole: bool) -> MemberMask {
-        match set_of(&self.map, which) {
-            None => MemberMask::EMPTY,
-            Some(set) if set.layout.level.has_parity() => self.store_rows(which, range, whole),
-            Some(_) => self.store_copies(which, range, whole),
+        let level = Chore::set(&self.map, which).layout.level;
+        if level.has_parity() {
+            self.store_rows(which, range, whole)
+        } else {
+            self.store_copies(which, range, whole)
         }
     }
 
     /// What has no parity: every place of it.
     fn store_copies(&mut self, which: Which, range: Range, whole: bool) -> MemberMask {
         let (map, devices) = (&self.map, &self.devices);
-        let (Some(set), Some((data, _))) = (set_of(map, which), self.memory.piece()) else {
+        let set = Chore::set(map, which);
+        let Some((data, _)) = self.memory.piece() else {
             return self.map.alive;
         };
         let end = Logical(map.size.0);
@@ -303,7 +305,8 @@ impl Chore {
 
     fn store_rows(&mut self, which: Which, range: Range, whole: bool) -> MemberMask {
         let (map, devices, plan) = (&self.map, &self.devices, &mut *self.plan);
-        let (Some(set), Some((data, parity))) = (set_of(map, which), self.memory.piece()) else {
+        let set = Chore::set(map, which);
+        let Some((data, parity)) = self.memory.piece() else {
             return self.map.alive;
         };
         let layout = &set.layout;
@@ -372,13 +375,6 @@ fn make_parity(data: &[&[u8]], parity: &mut [Window], at: Logical, chunk: Sector
         }
         [p, q] => gen_syndrome(data, p.bytes_mut(at, chunk), q.bytes_mut(at, chunk)),
         _ => unreachable!("parity levels have P, or P and Q"),
-    }
-}
-
-fn set_of(map: &Map, which: Which) -> Option<&Set> {
-    match which {
-        Which::Source => Some(&map.source),
-        Which::Target => map.target.as_ref(),
     }
 }
 
