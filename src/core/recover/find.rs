@@ -22,6 +22,12 @@ pub(super) struct Find {
 
 pub(super) type Finds = List<Find, MAX_DEVICES>;
 
+/// The device that says it is the member of that uuid.
+pub(super) fn by_uuid(finds: &Finds, uuid: Uuid) -> Option<&Find> {
+    let is_it = |find: &&Find| find.newest.is_some_and(|(d, _)| d.member_uuid == uuid);
+    finds.iter().find(is_it)
+}
+
 /// Nothing found yet.
 #[inline(never)]
 pub(super) fn none() -> Finds {
@@ -137,20 +143,15 @@ fn is_newer(error: &DecodeError) -> bool {
 
 /// Two devices with one member uuid: one of them is a copy, and who knows which.
 fn refuse_twins(names: &[&str], finds: &Finds, digest: &Digest, name: &str) -> Result<(), Refusal> {
-    for find in finds {
-        let same = find
-            .newest
-            .is_some_and(|(other, _)| other.member_uuid == digest.member_uuid);
-        if same {
-            return Err(refusal!(
-                EEXIST,
-                "{} and {} are both member {} ({}); one is a copy: leave it out",
-                names[usize::from(find.device)],
-                name,
-                digest.member.0,
-                digest.member_uuid
-            ));
-        }
+    match by_uuid(finds, digest.member_uuid) {
+        None => Ok(()),
+        Some(find) => Err(refusal!(
+            EEXIST,
+            "{} and {} are both member {} ({}); one is a copy: leave it out",
+            names[usize::from(find.device)],
+            name,
+            digest.member.0,
+            digest.member_uuid
+        )),
     }
-    Ok(())
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the found superblocks mean together.
 
-use super::find::{holds_none, Find, Finds};
+use super::find::{by_uuid, holds_none, Find, Finds};
 use super::known::{crc_without_superblock, other_content, refuse_used_meanwhile};
 use super::{AssembleOptions, Assembly, Devices, Note};
 use crate::geometry::{Logical, MemberId, MemberMask, MAX_MEMBERS};
@@ -117,10 +117,7 @@ fn before_the_start(finds: &Finds, sb: &Superblock) -> Option<Find> {
 fn is_complete(finds: &Finds, sb: &Superblock) -> bool {
     sb.live().iter().all(|member| {
         let uuid = sb.members[usize::from(member.0)].uuid;
-        finds
-            .iter()
-            .filter_map(|find| find.newest)
-            .any(|(digest, _)| digest.member_uuid == uuid)
+        by_uuid(finds, uuid).is_some()
     })
 }
 
@@ -207,13 +204,9 @@ fn seat_unmarked(
 ) -> Result<(), Refusal> {
     let device = usize::from(find.device);
     let name = names[device];
-    let is_found = |uuid| {
-        let mut digests = finds.iter().filter_map(|find| find.newest);
-        digests.any(|(digest, _)| digest.member_uuid == uuid)
-    };
     let lost = sb.rows().find_map(|(id, row)| {
         let crc = row.unmarked?;
-        let waits = row.state.is_live() && !is_found(row.uuid);
+        let waits = row.state.is_live() && by_uuid(finds, row.uuid).is_none();
         (waits && assembly.device_of_member[usize::from(id.0)].is_none()).then_some((id, row, crc))
     });
     let Some((member, row, crc)) = lost else {
@@ -255,8 +248,7 @@ fn seat_unmarked(
         Some(found) if found != crc => {
             let witness = |id: MemberId| {
                 let uuid = sb.members[usize::from(id.0)].uuid;
-                let is_it = |find: &&Find| find.newest.is_some_and(|(d, _)| d.member_uuid == uuid);
-                finds.iter().find(is_it).map(|find| usize::from(find.device))
+                by_uuid(finds, uuid).map(|find| usize::from(find.device))
             };
             Err(other_content(devices, names, sb, (device, member), witness))
         }
