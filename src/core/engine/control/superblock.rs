@@ -122,10 +122,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                     !(self.control.committing.faults | self.control.gap_unread).is_empty();
                 let cursor = match self.control.step {
                     Step::Retire => way.last(self.jobs[0].range),
-                    // What was copied since is still at the set that takes over.
-                    _ if turned => self.cursor.durable,
-                    // And one that is written once more does not say again what it said before.
-                    _ if is_gap_torn || !flushed => self.cursor.durable,
+                    // What was copied since is still at the set that takes over; and one that is
+                    // written once more does not say again what it said before.
+                    _ if turned || is_gap_torn || !flushed => self.cursor.durable,
                     // What was copied after the flush began may not be durable; and a gap
                     // that was given up since is not copied any more.
                     _ => way.sooner(self.control.flushed_to, self.cursor.copied),
