@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use fastrand::Rng;
 use restripe_core::bitmap::Bitmap;
-use restripe_core::geometry::MemberMask;
+use restripe_core::geometry::{MemberId, MemberMask};
 use restripe_core::ondisk::{JournalMode, Superblock};
 use restripe_core::recover::{AssembleOptions, Devices};
 use restripe_core::rules::{Rule, Rules};
@@ -21,6 +21,13 @@ use crate::marks::{SHIFT, VolumeMarks, load, no_marks};
 use crate::oracle::{Oracle, Wrong};
 use crate::scenario::{Scenario, SetSpec};
 use crate::world::Failure;
+
+/// What the newest superblock on a member says.
+struct Word {
+    age: (u64, u64),
+    by: MemberId,
+    in_sync: MemberMask,
+}
 
 /// What is checked of a crash state.
 pub struct Trial<'a> {
@@ -258,8 +265,8 @@ impl Trial<'_> {
         })
     }
 
-    /// Whether all members hold the same superblock as their newest.
-    fn agree(&self, images: &[Image]) -> bool {
+    /// What each member's newest superblock says.
+    fn words(&self, images: &[Image]) -> Vec<Word> {
         let members = worth_listing(self.scenario, self.blobs, images, self.present);
         let mut listed = Listed {
             scenario: self.scenario,
@@ -268,17 +275,21 @@ impl Trial<'_> {
             members: &members,
         };
         let mut scratch = Box::<Superblock>::default();
-        let mut age_of = |device| {
+        let mut words = Vec::new();
+        for (device, &member) in members.iter().enumerate() {
             let slots = (0..2).filter_map(|slot| {
                 listed
                     .read_superblock(device, slot, &mut scratch)
                     .ok()
-                    .map(|_| scratch.age())
+                    .map(|_| Word {
+                        age: scratch.age(),
+                        by: MemberId(member),
+                        in_sync: scratch.in_sync(),
+                    })
             });
-            slots.max()
-        };
-        let first = age_of(0);
-        (1..members.len()).all(|device| age_of(device) == first)
+            words.extend(slots.max_by_key(|word| word.age));
+        }
+        words
     }
 
     /// Assembles without each member in turn, where redundancy bears it.
@@ -291,10 +302,18 @@ impl Trial<'_> {
         let sets = || sets.iter().flatten();
         // In the middle of a commit the members left may know of another set only; and a window's
         // stash bears as many losses as the weaker of both, wherever it lies.
-        let at_rest = found.superblock.migration.is_none() && self.agree(images);
+        let words = self.words(images);
+        let agree = words.windows(2).all(|two| two[0].age == two[1].age);
+        let at_rest = found.superblock.migration.is_none() && agree;
         let either = |alive: MemberMask| {
             let mut all = self.scenario.specs().map(SetSpec::set);
             at_rest || all.all(|set| set.layout.max_missing() > 0 && set.survives(alive))
+        };
+        // That another was rebuilt may have been said on the member that is gone, and nowhere else.
+        let in_sync_without = |member: MemberId| {
+            let others = words.iter().filter(|word| word.by != member);
+            let newest = others.max_by_key(|word| word.age);
+            newest.map_or(MemberMask::EMPTY, |word| word.in_sync)
         };
         let bears = |alive: MemberMask| {
             either(alive)
@@ -314,7 +333,7 @@ impl Trial<'_> {
         for member in self.present.iter() {
             let mut present = self.present;
             present.remove(member);
-            let without = found.map.alive & present;
+            let without = found.map.alive & present & in_sync_without(member);
             if !bears(without) || !found.map.alive.has(member) {
                 continue;
             }
