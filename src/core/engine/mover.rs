@@ -300,6 +300,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// place is not there on those.
     pub(super) fn rewrite(&mut self, job: u8) {
         self.job(job).whole = true;
+        let range = self.job(job).range;
+        self.recover_from(range);
         if self.restash {
             self.put_in_stash(job);
         } else {

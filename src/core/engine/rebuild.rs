@@ -251,9 +251,24 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
     }
 
+    /// The same for a window that was blocked, and goes on while they are still being rebuilt. What
+    /// is left of that rebuild's pass counts no more.
+    pub(super) fn recover_from(&mut self, window: Range) {
+        if self.map.rebuilding.is_empty() || self.cursor.recovered <= window.start {
+            return;
+        }
+        make_window(&mut self.sb, window);
+        self.control.dirty = true;
+        self.cursor.recovered = window.start;
+        if let Some(scrub) = self.scrub.as_mut().filter(|s| s.kind == ScrubKind::Recover) {
+            (scrub.failed, scrub.void) = (true, true);
+        }
+        self.emit(Intent::Publish);
+    }
+
     /// A rebuild moved on; before its piece's range is given back.
     pub(super) fn recovered(&mut self, to: Logical) {
-        if self.map.rebuilding.is_empty() {
+        if self.map.rebuilding.is_empty() || self.scrub.is_some_and(|s| s.void) {
             return;
         }
         self.cursor.recovered = to;

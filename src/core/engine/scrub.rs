@@ -352,13 +352,13 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
 
     /// Writes a resync's progress, flushed up to `to`, to the superblock that is about to be committed.
     pub(super) fn update_scrub(&mut self, to: Logical) {
-        let Some(scrub) = self.scrub else {
+        let Some(scrub) = self.scrub.filter(|s| !s.void) else {
             return;
         };
         if scrub.kind == ScrubKind::Recover {
             return self.update_recovery(to);
         }
-        if scrub.kind != ScrubKind::Resync || scrub.void || self.control.outdated {
+        if scrub.kind != ScrubKind::Resync || self.control.outdated {
             return;
         }
         let index = self.set_index(scrub.which);

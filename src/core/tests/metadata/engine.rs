@@ -192,18 +192,10 @@ fn an_abort_comes_too_late() {
     );
 }
 
-/// Disks whose migration to a raid0 was cut in its first window, after which a disk was lost;
+/// Disks whose migration to another level was cut in its first window, after which a disk was lost;
 /// and the stash of that window.
-fn cut_in_a_window(level: Level, disks: u8) -> (Superblock, StashHeader) {
-    let wish = MigrationWish {
-        uuid: uuid(200),
-        level: Level::Raid0,
-        chunk: Some(Sectors(128)),
-        added: &[],
-        removed: MemberMask::EMPTY,
-    };
-    let mut sb = Superblock::default();
-    shape::begin_migration(&created(level, disks, true), &wish, &mut sb).expect("it can be");
+fn cut_in_a_window(level: Level, disks: u8, to: Level, added: &[u8]) -> (Superblock, StashHeader) {
+    let mut sb = begun(&created(level, disks, true), to, added, MemberMask::EMPTY);
     sb.members[1].state = MemberState::Missing;
     let stash = StashHeader {
         migration: uuid(200),
@@ -217,7 +209,7 @@ fn cut_in_a_window(level: Level, disks: u8) -> (Superblock, StashHeader) {
 /// A window that was found is the source's again, where its target is lost.
 #[test]
 fn a_window_that_was_found_goes_back_to_the_source() {
-    let (sb, stash) = cut_in_a_window(Level::Raid5, 3);
+    let (sb, stash) = cut_in_a_window(Level::Raid5, 3, Level::Raid0, &[]);
     let mut volume = Engine::new(Box::new(sb), Box::default(), Some(stash), false, 0);
     volume.start();
     let stored = Cell::new(None);
@@ -236,17 +228,15 @@ fn a_window_that_was_found_goes_back_to_the_source() {
     );
 }
 
-/// A window that can't go back waits for the target to be whole, and a rebuild leaves it out. So what
-/// lay in its place when it was stashed does not on the member that was replaced.
-#[test]
-fn a_window_that_waited_for_a_rebuild_is_written_whole() {
-    let (sb, stash) = cut_in_a_window(Level::Raid1, 2);
+/// A mirror whose window can't go back, and waits: a member that both layouts can't do without failed
+/// under it. The rebuild of the one that was lost has left the window out, and is at the piece after it.
+fn waits_for_a_rebuild(to: Level, added: &[u8]) -> (Volume, StashHeader) {
+    let (sb, stash) = cut_in_a_window(Level::Raid1, 2, to, added);
     let mut volume = Engine::new(Box::new(sb), Box::default(), Some(stash), false, 0);
     volume.start();
-    run_until(
-        &mut volume,
-        |_, intent| matches!(intent, Intent::Store { which, .. } if *which == Which::Source),
-    );
+    run_until(&mut volume, |_, intent| {
+        matches!(intent, Intent::Store { .. })
+    });
     let failed = members([0]);
     volume.handle(0, Event::Stored { job: 0, failed });
     run_until(&mut volume, |_, _| false);
@@ -254,6 +244,14 @@ fn a_window_that_waited_for_a_rebuild_is_written_whole() {
     let change = shape::change_for(volume.superblock(), &blank(3, mib(64)), Some(MemberId(1)));
     let change = change.expect("it has room");
     assert_eq!(volume.change_members(0, &change), Ok(()));
+    (volume, stash)
+}
+
+/// A window that can't go back waits for the target to be whole, and a rebuild leaves it out. So what
+/// lay in its place when it was stashed does not on the member that was replaced.
+#[test]
+fn a_window_that_waited_for_a_rebuild_is_written_whole() {
+    let (mut volume, stash) = waits_for_a_rebuild(Level::Raid0, &[]);
     run_until(
         &mut volume,
         |_, intent| matches!(intent, Intent::Scrub { range, .. } if range.overlaps(&stash.range)),
@@ -272,11 +270,52 @@ fn a_window_that_waited_for_a_rebuild_is_written_whole() {
     assert_eq!(stored.get(), Some((stash.range, true)));
 }
 
+/// The rebuild has gone past a window that waits when it is blocked too, and the window goes on
+/// without the member that is being rebuilt.
+#[test]
+fn a_rebuild_goes_back_to_a_window_that_does_not_wait_for_it() {
+    let ends = [
+        (Level::Raid0, &[][..], Which::Source),
+        (Level::Raid10 { copies: 2 }, &[2], Which::Target),
+    ];
+    for (to, added, holder) in ends {
+        let (mut volume, stash) = waits_for_a_rebuild(to, added);
+        let new = volume.map().rebuilding;
+        let asked = Cell::new(None);
+        run_until(&mut volume, |volume, intent| match intent {
+            Intent::Scrub { job, .. } if volume.cursor().recovered > stash.range.end => {
+                asked.set(Some(*job));
+                true
+            }
+            _ => false,
+        });
+        let (job, failed) = (asked.get().expect("it goes past it"), members([0]));
+        volume.handle(0, Event::Scrubbed { job, failed });
+        assert!(volume.recover_blocked().is_some());
+        let stored = Cell::new(None);
+        volume.handle(0, Event::Resume);
+        run_until(&mut volume, |volume, intent| {
+            if let Intent::Store { which, range, .. } = intent {
+                assert_eq!(volume.map().alive & new, MemberMask::EMPTY);
+                stored.set(stored.get().or(Some((*which, *range))));
+            }
+            let (cursor, sb) = (volume.cursor(), volume.superblock());
+            let (alive, _) = volume.map().alive_at(&cursor, stash.range.start);
+            assert!(cursor.window.is_some() || (alive & new).is_empty());
+            let retired = sb.migration.is_some_and(|m| m.retired_stash == stash.number);
+            assert!(!retired || sb.recovered() <= stash.range.start);
+            false
+        });
+        assert_eq!(stored.get(), Some((holder, stash.range)));
+        assert_eq!(volume.cursor().window, None);
+    }
+}
+
 /// A rebuild that left a window out, and was cut, has not made it when the window is rewritten
 /// without the member that is being rebuilt.
 #[test]
 fn a_rebuild_goes_back_to_a_window_that_was_found() {
-    let (mut sb, stash) = cut_in_a_window(Level::Raid5, 3);
+    let (mut sb, stash) = cut_in_a_window(Level::Raid5, 3, Level::Raid0, &[]);
     sb.members[1].state = MemberState::Rebuilding;
     sb.members[1].recovery = Logical(8192);
     let volume = Engine::new(Box::new(sb), Box::default(), Some(stash), false, 0);
