@@ -26,7 +26,7 @@ use crate::admit::{Cursor, Map};
 use crate::bitmap::{Bitmap, Swept};
 use crate::geometry::{Logical, MemberId, MemberMask, Range, Sectors};
 use crate::list::List;
-use crate::ondisk::{BitmapMode, JournalMode, Member, StashHeader, Superblock};
+use crate::ondisk::{BitmapMode, FoundStash, JournalMode, Member, StashHeader, Superblock};
 use crate::pace::Pace;
 use crate::rules::{Rule, Rules};
 use crate::shape::Change;
@@ -390,8 +390,8 @@ pub struct Engine<S: DerefMut<Target = Superblock>> {
     replay: Option<u64>,
     /// Of the records that are written now.
     lap: u64,
-    /// `stash` was found at assembly, and is not on all members yet that are to have it.
-    restash: bool,
+    /// `stash` was found at assembly, on these members, and not all that are to have it do yet.
+    restash: Option<MemberMask>,
     scrub: Option<Scrub>,
     /// Of members, not in the superblock yet.
     change: Option<Change>,
@@ -415,15 +415,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// (unless `read_only`). `before` is a place of the engine's own, its content is
     /// of no matter. `stash` is the valid stash found, if any. Present and
     /// in-sync members are those that `sb` says are in sync.
-    pub fn new(
-        mut sb: S,
-        before: S,
-        stash: Option<StashHeader>,
-        read_only: bool,
-        now: u64,
-    ) -> Self {
+    pub fn new(mut sb: S, before: S, stash: Option<FoundStash>, read_only: bool, now: u64) -> Self {
         if let Some(stash) = &stash {
-            rebuild::make_window(&mut sb, stash.range);
+            rebuild::make_window(&mut sb, stash.header.range);
         }
         let map = control::map_of(&sb, read_only);
         let cursor = control::cursor_of(&sb);
@@ -445,9 +439,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             paused: migration.is_some_and(|m| m.paused),
             blocked: None,
             giving_up: false,
-            restash: false,
+            restash: stash.map(|stash| stash.members),
             scrub_blocked: false,
-            stash,
+            stash: stash.map(|stash| stash.header),
             stash_on: MemberMask::EMPTY,
             replay: None,
             lap: sb.journal.retired + 1,

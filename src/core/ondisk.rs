@@ -34,7 +34,7 @@ pub use place::{
     BLANK_DATA_START, HEAD_LEN, SUPERBLOCK_SECTORS, UNIT,
 };
 pub use signature::{encode_signature, is_signature, Signature, SIGNATURE_SIZE};
-pub use stash::{StashHeader, STASH_HEADER_SIZE};
+pub use stash::{FoundStash, StashHeader, STASH_HEADER_SIZE};
 pub use uuid::Uuid;
 
 use crate::geometry::{Logical, MemberId, MemberMask, Physical, Range, Sectors, MAX_MEMBERS};

@@ -22,7 +22,7 @@ use kernel::sync::Arc;
 use restripe_core::admit::Cursor;
 use restripe_core::engine::{Engine, Event, Who, JOBS};
 use restripe_core::list::List;
-use restripe_core::ondisk::{StashHeader, Superblock};
+use restripe_core::ondisk::{FoundStash, Superblock};
 
 use crate::sys::sync::EPOCHS;
 use crate::sys::work::{Kthread, KthreadControl};
@@ -38,7 +38,7 @@ pub(crate) type Views = KVec<Pin<KBox<View>>>;
 pub(crate) struct Birth {
     pub(crate) superblock: KBox<Superblock>,
     pub(crate) before: KBox<Superblock>,
-    pub(crate) stash: Option<StashHeader>,
+    pub(crate) stash: Option<FoundStash>,
     /// The epoch whose journal is to be replayed.
     pub(crate) replay: Option<u64>,
     pub(crate) read_only: bool,
@@ -105,7 +105,7 @@ impl Default for Drain {
 fn make_engine(
     superblock: KBox<Superblock>,
     before: KBox<Superblock>,
-    stash: Option<StashHeader>,
+    stash: Option<FoundStash>,
     read_only: bool,
 ) -> Result<KBox<KernelEngine>> {
     let engine = Engine::new(superblock, before, stash, read_only, now_ms());

@@ -302,7 +302,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         self.job(job).whole = true;
         let range = self.job(job).range;
         self.recover_from(range);
-        if self.restash {
+        if self.restash.is_some() {
             self.put_in_stash(job);
         } else {
             self.store(job);
@@ -359,8 +359,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// Whether the source could have the window that is being rewritten again, with only `alive` left,
     /// even if the power is cut meanwhile.
     pub(super) fn may_give_back(&self, alive: MemberMask) -> bool {
-        let is_stashed = !self.restash && !(self.stash_on & alive).is_empty();
-        is_stashed && self.map.source.survives(alive)
+        let stashed = self.restash.unwrap_or(self.stash_on);
+        !(stashed & alive).is_empty() && self.map.source.survives(alive)
     }
 
     /// No assembly is to take the stash for the truth any more, as soon as that is durable.
@@ -454,7 +454,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         match state {
             JobState::StashDataFlush => {
                 let retired = self.sb.migration.map_or(0, |m| m.retired_stash);
-                let found = self.stash.filter(|_| self.restash);
+                let found = self.stash.filter(|_| self.restash.is_some());
                 let number = found.map_or(retired + 1, |stash| stash.number);
                 let uuid = self.sb.migration.map(|m| m.uuid).unwrap_or_default();
                 self.stash = Some(StashHeader {
@@ -478,8 +478,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 self.control.dirty = true;
                 self.control.want_room |= self.map.journal.is_some();
             }
-            JobState::StashHeaderFlush if self.restash => {
-                self.restash = false;
+            JobState::StashHeaderFlush if self.restash.is_some() => {
+                self.restash = None;
                 self.store(job);
             }
             JobState::StashHeaderFlush if self.target_is_lost() => self.leave_at_source(job),
@@ -512,7 +512,6 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         let range = self.job(job).range;
         self.cursor.window = Some(range);
         self.next = self.cursor.way.last(range);
-        self.restash = true;
         self.start_control();
     }
 

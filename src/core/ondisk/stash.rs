@@ -11,7 +11,7 @@ use zerocopy::{FromBytes, FromZeros};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::{Migration, Uuid};
-use crate::geometry::{Logical, Physical, Range, Sectors};
+use crate::geometry::{Logical, MemberId, MemberMask, Physical, Range, Sectors};
 
 /// Bytes of a stash header.
 pub const STASH_HEADER_SIZE: usize = 4096;
@@ -110,15 +110,34 @@ impl StashHeader {
         self.is_current(migration) && self.data_crc == data_crc
     }
 
-    /// Of stashes found, each with the CRC-32C of its data as they are, the one that
-    /// is the truth for its window (DESIGN I1).
-    pub fn choose(
-        migration: &Migration,
-        found: impl Iterator<Item = (StashHeader, u32)>,
-    ) -> Option<StashHeader> {
-        found
-            .filter(|(header, data_crc)| header.valid(migration, *data_crc))
-            .map(|(header, _)| header)
-            .max_by_key(|header| header.number)
+    /// Whether another member's is of the same window with the same data.
+    fn is_same(&self, other: &StashHeader) -> bool {
+        let of = |header: &StashHeader| (header.number, header.range, header.data_crc);
+        of(self) == of(other)
+    }
+}
+
+/// What is the truth for its window, of all stashes that were found (DESIGN I1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FoundStash {
+    pub header: StashHeader,
+    /// Members that hold it, header and data.
+    pub members: MemberMask,
+}
+
+impl FoundStash {
+    /// With one more, a [valid](StashHeader::valid) one on `member`: the newest counts.
+    pub fn or_newer(
+        found: Option<FoundStash>,
+        member: MemberId,
+        header: StashHeader,
+    ) -> Option<FoundStash> {
+        let mut members = MemberMask::of(member);
+        match found {
+            Some(found) if found.header.number > header.number => return Some(found),
+            Some(found) if found.header.is_same(&header) => members = members | found.members,
+            _ => {}
+        }
+        Some(FoundStash { header, members })
     }
 }

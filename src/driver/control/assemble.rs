@@ -6,7 +6,9 @@ use kernel::{prelude::*, sync::Arc};
 use restripe_core::{
     command,
     geometry::MemberId,
-    ondisk::{Migration, Region, RegionKind, StashHeader, Superblock, STASH_HEADER_SIZE},
+    ondisk::{
+        FoundStash, Migration, Region, RegionKind, StashHeader, Superblock, STASH_HEADER_SIZE,
+    },
     recover::{recover, Assembly},
     refusal,
     text::Refusal,
@@ -45,7 +47,7 @@ pub(super) fn assemble(shared: &Arc<Shared>, line: &[u8]) -> Result<(), Refusal>
     let replay = assembly.unclean.then_some(assembly.epoch);
     let patches = match replay.filter(|_| options.read_only) {
         Some(epoch) => {
-            let window = stash.map(|stash| stash.range);
+            let window = stash.map(|stash| stash.header.range);
             read_through(&superblock, &present, (epoch, window), options.force)?
         }
         None => KVVec::new(),
@@ -92,23 +94,22 @@ fn find_stash(
     devices: &[Device<'_>],
     superblock: &Superblock,
     assembly: &Assembly,
-) -> Result<Option<StashHeader>, Refusal> {
+) -> Result<Option<FoundStash>, Refusal> {
     let Some(migration) = &superblock.migration else {
         return Ok(None);
     };
     let mut buffer = Buffer::new(PIECE).map_err(no_memory)?;
-    let mut newest: Option<StashHeader> = None;
+    let mut newest = None;
     let mut unreadable = None;
-    for (row, device) in superblock.members.iter().zip(&assembly.device_of_member) {
+    for (id, row) in superblock.rows() {
+        let device = assembly.device_of_member[usize::from(id.0)];
         let (Some(device), Some(region)) = (device, row.region(RegionKind::Stash)) else {
             continue;
         };
-        let device = &devices[usize::from(*device)];
+        let device = &devices[usize::from(device)];
         match look(device, &region, migration, &mut buffer) {
-            Ok(Some(header)) if newest.is_none_or(|best| header.number > best.number) => {
-                newest = Some(header);
-            }
-            Ok(_) => {}
+            Ok(Some(header)) => newest = FoundStash::or_newer(newest, id, header),
+            Ok(None) => {}
             Err(Unreadable) => unreadable = Some(device.name),
         }
     }

@@ -6,7 +6,7 @@ use kernel::{prelude::*, sync::Arc};
 use restripe_core::{
     geometry::MemberId,
     journal::Patch,
-    ondisk::{StashHeader, Superblock},
+    ondisk::{FoundStash, Superblock},
     refusal,
     text::Refusal,
 };
@@ -26,7 +26,7 @@ use crate::volume::{Present, Start, Volume};
 #[derive(Default)]
 pub(super) struct Found {
     /// The valid stash.
-    pub(super) stash: Option<StashHeader>,
+    pub(super) stash: Option<FoundStash>,
     /// The epoch whose journal is to be replayed.
     pub(super) replay: Option<u64>,
     /// What is read through the journal where it can't be replayed.

@@ -6,7 +6,7 @@ use kernel::str::CString;
 use kernel::sync::{atomic::Atomic, new_mutex, Arc};
 use restripe_core::geometry::{MemberId, MAX_MEMBERS};
 use restripe_core::journal::{Patch, Ring};
-use restripe_core::ondisk::{StashHeader, Superblock};
+use restripe_core::ondisk::{FoundStash, Superblock};
 use restripe_core::placement::Set;
 use restripe_core::refusal;
 use restripe_core::stripe::BAND;
@@ -51,7 +51,7 @@ pub(crate) struct Start {
     pub(crate) superblock: KBox<Superblock>,
     pub(crate) members: KVec<Present>,
     /// The valid stash that was found.
-    pub(crate) stash: Option<StashHeader>,
+    pub(crate) stash: Option<FoundStash>,
     /// The epoch whose journal is to be replayed, if the volume was not stopped in order.
     pub(crate) replay: Option<u64>,
     /// What is read in the place of what lies there, because nothing is replayed.

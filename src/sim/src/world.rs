@@ -14,7 +14,7 @@ use restripe_core::admit::{Cursor, Map};
 use restripe_core::engine::{Engine, Event, Intent, Who};
 use restripe_core::geometry::{Logical, MemberId, MemberMask, Range, Sectors};
 use restripe_core::journal::Ring;
-use restripe_core::ondisk::{StashHeader, Superblock};
+use restripe_core::ondisk::{FoundStash, Superblock};
 use restripe_core::placement::Set;
 use restripe_core::range_lock::RangeLock;
 use restripe_core::rules::Rules;
@@ -128,7 +128,7 @@ pub struct World {
 /// What an assembly begins with.
 pub struct Start {
     pub superblock: Box<Superblock>,
-    pub stash: Option<StashHeader>,
+    pub stash: Option<FoundStash>,
     /// The epoch whose journal is to be replayed.
     pub replay: Option<u64>,
     pub last_slot: Vec<Option<usize>>,

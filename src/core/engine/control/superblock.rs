@@ -22,7 +22,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             row.left_epoch = epoch;
         }
         self.control.committing.faults = self.control.committing.faults | faults;
-        self.stash_on = self.stash_on & self.sb.live();
+        let left = self.sb.live();
+        self.stash_on = self.stash_on & left;
+        self.restash = self.restash.map(|members| members & left);
         if self.control.step == Step::Retire && self.target_is_lost() {
             self.recant_piece();
             self.control.step = Step::Plain;

@@ -9,7 +9,7 @@ use restripe_core::bitmap::Swept;
 use restripe_core::engine::{Engine, Event, Intent, Which, Who};
 use restripe_core::geometry::{Logical, MemberId, MemberMask, Range, Sectors};
 use restripe_core::layout::Level;
-use restripe_core::ondisk::{MemberState, StashHeader, Superblock};
+use restripe_core::ondisk::{FoundStash, MemberState, StashHeader, Superblock};
 use restripe_core::shape::{self, Change, MigrationWish};
 use restripe_core::text::{Errno, Refusal};
 
@@ -206,11 +206,18 @@ fn cut_in_a_window(level: Level, disks: u8, to: Level, added: &[u8]) -> (Superbl
     (sb, stash)
 }
 
+/// A volume that was found with that stash on those members, before it begins.
+fn found(sb: Superblock, header: StashHeader, on: MemberMask) -> Volume {
+    let members = on;
+    let stash = Some(FoundStash { header, members });
+    Engine::new(Box::new(sb), Box::default(), stash, false, 0)
+}
+
 /// A window that was found is the source's again, where its target is lost.
 #[test]
 fn a_window_that_was_found_goes_back_to_the_source() {
     let (sb, stash) = cut_in_a_window(Level::Raid5, 3, Level::Raid0, &[]);
-    let mut volume = Engine::new(Box::new(sb), Box::default(), Some(stash), false, 0);
+    let mut volume = found(sb, stash, members([0]));
     volume.start();
     let stored = Cell::new(None);
     run_until(&mut volume, |_, intent| {
@@ -228,11 +235,38 @@ fn a_window_that_was_found_goes_back_to_the_source() {
     );
 }
 
+/// A window was found, and before its stash is on all members that are to have it one fails that only
+/// the source bears: it goes back if another holds the stash, for else a cut would lose it.
+#[test]
+fn a_stash_that_was_found_is_as_good_as_who_holds_it() {
+    let steps = [
+        |intent: &Intent| matches!(intent, Intent::StashData { .. }),
+        |intent: &Intent| matches!(intent, Intent::StashHeader { .. }),
+    ];
+    for (step, holder) in steps.iter().flat_map(|step| [(step, 0), (step, 1)]) {
+        let (mut sb, stash) = cut_in_a_window(Level::Raid1, 2, Level::Raid0, &[]);
+        sb.members[1].state = MemberState::InSync;
+        let mut volume = found(sb, stash, members([holder]));
+        volume.start();
+        run_until(&mut volume, |_, intent| step(intent));
+        let failed = members([1]);
+        volume.handle(0, Event::Stashed { job: 0, failed });
+        run_until(&mut volume, |_, _| false);
+        if holder == 0 {
+            is_left_at_source(&volume, failed);
+            assert_eq!(volume.cursor().window, None);
+        } else {
+            assert!(volume.map().alive.has(MemberId(1)) && volume.blocked().is_some());
+            assert_eq!(volume.cursor().window, Some(stash.range));
+        }
+    }
+}
+
 /// A mirror whose window can't go back, and waits: a member that both layouts can't do without failed
 /// under it. The rebuild of the one that was lost has left the window out, and is at the piece after it.
 fn waits_for_a_rebuild(to: Level, added: &[u8]) -> (Volume, StashHeader) {
     let (sb, stash) = cut_in_a_window(Level::Raid1, 2, to, added);
-    let mut volume = Engine::new(Box::new(sb), Box::default(), Some(stash), false, 0);
+    let mut volume = found(sb, stash, members([0]));
     volume.start();
     run_until(&mut volume, |_, intent| {
         matches!(intent, Intent::Store { .. })
@@ -302,7 +336,9 @@ fn a_rebuild_goes_back_to_a_window_that_does_not_wait_for_it() {
             let (cursor, sb) = (volume.cursor(), volume.superblock());
             let (alive, _) = volume.map().alive_at(&cursor, stash.range.start);
             assert!(cursor.window.is_some() || (alive & new).is_empty());
-            let retired = sb.migration.is_some_and(|m| m.retired_stash == stash.number);
+            let retired = sb
+                .migration
+                .is_some_and(|m| m.retired_stash == stash.number);
             assert!(!retired || sb.recovered() <= stash.range.start);
             false
         });
@@ -318,7 +354,7 @@ fn a_rebuild_goes_back_to_a_window_that_was_found() {
     let (mut sb, stash) = cut_in_a_window(Level::Raid5, 3, Level::Raid0, &[]);
     sb.members[1].state = MemberState::Rebuilding;
     sb.members[1].recovery = Logical(8192);
-    let volume = Engine::new(Box::new(sb), Box::default(), Some(stash), false, 0);
+    let volume = found(sb, stash, members([0]));
     assert_eq!(volume.cursor().recovered, stash.range.start);
     assert_eq!(volume.superblock().recovered(), stash.range.start);
 }

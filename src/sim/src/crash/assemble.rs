@@ -8,7 +8,7 @@ use restripe_core::engine::Engine;
 use restripe_core::geometry::{MemberId, MemberMask, Sectors};
 use restripe_core::journal::Patch;
 use restripe_core::ondisk::{
-    DecodeError, SUPERBLOCK_SECTORS, Serial, StashHeader, Superblock, UNIT, known_by,
+    DecodeError, FoundStash, SUPERBLOCK_SECTORS, Serial, StashHeader, Superblock, UNIT, known_by,
 };
 use restripe_core::recover::{AssembleOptions, Devices, Piece, recover};
 use restripe_core::text::Refusal;
@@ -84,7 +84,7 @@ impl Devices for Listed<'_> {
 pub struct Found {
     pub superblock: Box<Superblock>,
     pub last_slot: Vec<Option<usize>>,
-    pub stash: Option<StashHeader>,
+    pub stash: Option<FoundStash>,
     /// The epoch whose journal is to be replayed.
     pub replay: Option<u64>,
     /// What a volume that may write nothing reads in the place of what lies there.
@@ -181,7 +181,6 @@ pub fn assemble(
     let mut stash_data = Vec::new();
     let mut stash = None;
     if let Some(migration) = superblock.migration {
-        let mut found = Vec::new();
         for &member in &members {
             if assembly.device_of_member[usize::from(member)].is_none() {
                 continue;
@@ -199,19 +198,18 @@ pub fn assemble(
                 continue;
             }
             let data = listed.tags(member, header.data_at.0, header.data_len.0);
-            found.push((header, crc_of_tags(&data), data));
-        }
-        stash = StashHeader::choose(&migration, found.iter().map(|(h, c, _)| (*h, *c)));
-        if let Some(stash) = &stash {
-            let whole = found
-                .into_iter()
-                .find(|(h, c, _)| h == stash && *c == h.data_crc);
-            stash_data = whole.map(|(_, _, data)| data).unwrap_or_default();
+            if !header.valid(&migration, crc_of_tags(&data)) {
+                continue;
+            }
+            stash = FoundStash::or_newer(stash, MemberId(member), header);
+            if stash.is_some_and(|stash| stash.header == header) {
+                stash_data = data;
+            }
         }
     }
     let engine = Engine::new(superblock, Box::default(), stash, true, 0);
     let (map, mut cursor) = (*engine.map(), engine.cursor());
-    cursor.window = stash.map(|s| s.range);
+    cursor.window = stash.map(|s| s.header.range);
     let mut superblock = Box::<Superblock>::default();
     superblock.copy_from(engine.superblock());
     let through = match assembly.unclean && options.read_only {
@@ -254,7 +252,7 @@ impl Found {
             map: &self.map,
             cursor: self.cursor,
             window: &self.stash_data,
-            window_start: self.stash.map_or(0, |s| s.range.start.0),
+            window_start: self.stash.map_or(0, |s| s.header.range.start.0),
             overlay: &self.overlay,
             marks: None,
         }

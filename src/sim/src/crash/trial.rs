@@ -202,7 +202,7 @@ impl Trial<'_> {
         let Some(epoch) = found.replay else {
             return Cow::Borrowed(images);
         };
-        let window = found.stash.map(|stash| stash.range);
+        let window = found.stash.map(|stash| stash.header.range);
         let found = records(
             self.scenario,
             self.blobs,
@@ -260,7 +260,7 @@ impl Trial<'_> {
                 found.cursor.durable.0,
                 found.superblock.epoch,
                 found.superblock.generation,
-                found.stash.map(|s| (s.number, s.range))
+                found.stash.map(|s| (s.header.number, s.header.range))
             )
         })
     }
