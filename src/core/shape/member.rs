@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Members that come, go, and take each other's place in a volume.
 
+use super::migration::check_stash;
 use super::NewMember;
 use crate::geometry::{MemberId, Physical, MAX_MEMBERS};
 use crate::ondisk::{Member, MemberState, RegionKind, Superblock};
@@ -240,7 +241,7 @@ pub fn is_placed(sb: &Superblock, id: MemberId) -> bool {
     extents.any(|extent| extent.member == id)
 }
 
-/// Whether `new` has room for all that lies on `old`.
+/// Whether `new` has room for all that lies on `old`, and for what a migration puts there meanwhile.
 fn check_room(sb: &Superblock, old: MemberId, new: &Member) -> Result<(), Refusal> {
     let from = &sb.members[usize::from(old.0)];
     let extents = sb.sets.iter().flat_map(|set| set.extents.iter());
@@ -260,7 +261,7 @@ fn check_room(sb: &Superblock, old: MemberId, new: &Member) -> Result<(), Refusa
             old.0
         ));
     }
-    Ok(())
+    check_stash(sb, new)
 }
 
 /// Where on `to` is kept what `extent` keeps on `from`: as far into the region of the same kind.

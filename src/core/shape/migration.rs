@@ -118,8 +118,7 @@ fn may_begin(now: &Superblock, wish: &Wish<'_>) -> Result<usize, Refusal> {
 fn check_row(into: &Superblock, from: usize, to: usize) -> Result<(), Refusal> {
     let (source, target) = (&into.sets[from], &into.sets[to]);
     let row = common_row(&source.layout, &target.layout);
-    let stash_of = |member: &Member| member.region(RegionKind::Stash).map(|r| r.len - UNIT);
-    let stashes = into.rows().filter_map(|(_, member)| stash_of(member));
+    let stashes = into.rows().map(|(_, member)| stash_of(member));
     let stash = stashes.min().unwrap_or(Sectors::ZERO);
     let reach = reach(source, target, into.volume_sectors, longest_piece(row));
     if row > MAX_ROW || (row > stash && reach != Reach::Free) {
@@ -141,6 +140,33 @@ fn check_row(into: &Superblock, from: usize, to: usize) -> Result<(), Refusal> {
         ));
     }
     Ok(())
+}
+
+/// Whether the stash of a device that comes in during a migration takes the least that is moved
+/// through it at once.
+#[inline(never)]
+pub(super) fn check_stash(sb: &Superblock, new: &Member) -> Result<(), Refusal> {
+    let Some(migration) = &sb.migration else {
+        return Ok(());
+    };
+    let [source, target] =
+        [migration.source, migration.target].map(|set| &sb.sets[usize::from(set)]);
+    let (row, stash) = (common_row(&source.layout, &target.layout), stash_of(new));
+    if row <= stash || !needs_stash(source, target, sb.volume_sectors) {
+        return Ok(());
+    }
+    Err(refusal!(
+        ENOSPC,
+        "the migration moves {} bytes at once through the stash and the new device's takes {}; use a larger device, or wait until migrate_state says none",
+        row.bytes(),
+        stash.bytes()
+    ))
+}
+
+/// Room for data in a member's stash.
+fn stash_of(member: &Member) -> Sectors {
+    let region = member.region(RegionKind::Stash);
+    region.map_or(Sectors::ZERO, |region| region.len - UNIT)
 }
 
 /// The longest piece that is moved at once, where a common row has `row` sectors.

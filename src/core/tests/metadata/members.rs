@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Members that come in the place of others.
 
-use restripe_core::geometry::MemberId;
+use restripe_core::geometry::{MemberId, MemberMask, Sectors};
 use restripe_core::layout::Level;
 use restripe_core::ondisk::{MemberState, RegionKind, Superblock};
-use restripe_core::shape::{self, Change};
+use restripe_core::shape::{self, Change, CreateWish, MigrationWish};
 use restripe_core::text::Errno;
 
-use crate::common::{blank, created, mib, migrating};
+use crate::common::{blank, created, mib, migrating, stamp, uuid};
 
 /// What comes of a blank device of so many MiB in the place of member 1, which has failed.
 fn replace(
@@ -29,6 +29,41 @@ fn a_smaller_device_does_not_take_a_members_place() {
         sentence.contains("bytes") && sentence.contains("larger"),
         "{sentence}"
     );
+}
+
+/// A device that is a little smaller may have just room for the data, but a smaller reserve: its stash
+/// does not take what a migration moves at once.
+#[test]
+fn a_device_whose_stash_is_too_small_does_not_take_a_members_place() {
+    // Behind each 64 MiB the reserve grows by 1 MiB.
+    let size = mib(64) + Sectors(1024);
+    let wish = CreateWish {
+        level: Level::Raid5,
+        chunk: Sectors(128),
+        size: None,
+        assume_clean: true,
+    };
+    let members: Vec<_> = (0..3).map(|n| blank(n, size)).collect();
+    let mut now = Superblock::default();
+    shape::create(&mut now, &stamp(1), &wish, &members).expect("a shape that can be");
+    let wish = MigrationWish {
+        uuid: uuid(200),
+        level: Level::Raid5,
+        chunk: Some(Sectors(512)),
+        added: &[blank(3, size), blank(4, size)],
+        removed: MemberMask::EMPTY,
+    };
+    let mut sb = Superblock::default();
+    shape::begin_migration(&now, &wish, &mut sb).expect("the stashes are large enough");
+    let refusal = replace(&mut sb.clone(), 1, 64).expect_err("its stash is too small");
+    assert_eq!(refusal.errno, Errno::ENOSPC);
+    let sentence = refusal.sentence.as_str();
+    // Rows of 128 KiB and of 1 MiB, and a stash of 1 MiB with a header of 4 KiB.
+    for words in ["1048576 bytes", "1044480", "larger"] {
+        assert!(sentence.contains(words), "{sentence}");
+    }
+    replace(&mut sb, 1, 65).expect("its stash is as large as the others'");
+    replace(&mut now, 1, 64).expect("nothing is being moved");
 }
 
 #[test]
