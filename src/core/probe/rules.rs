@@ -89,6 +89,16 @@ fn end_of(name: &str, content: &Content) -> Result<Sectors, Refusal> {
 
 /// The data reach into the reserve.
 fn no_room(name: &str, content: &Content, geometry: &Geometry, volume: Sectors) -> Refusal {
+    if geometry.data_len >= geometry.device {
+        // A witness takes the end of whole blocks only.
+        return refusal!(
+            ENOSPC,
+            "{} has {} bytes behind its last whole 4096, which no member keeps, and {} reaches into them; shrink it by that, or copy it to a larger disk",
+            name,
+            (geometry.device - geometry.device.round_down(UNIT)).bytes(),
+            content.kind.name()
+        );
+    }
     let missing = (volume - geometry.data_len).bytes();
     let room = geometry.data_len.bytes();
     let how = match content.kind {

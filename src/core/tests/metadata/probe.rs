@@ -16,6 +16,7 @@ use restripe_core::ondisk::{
 use restripe_core::probe::{
     adopt_check, new_member_check, probe, Blocks, Content, Kind, UNIT_SIZE,
 };
+use restripe_core::shape::with_witness;
 use restripe_core::text::{Errno, Refusal};
 
 /// A sparse file that stands for a disk.
@@ -608,6 +609,24 @@ fn what_cannot_be_adopted_is_refused() {
         Errno::EINVAL,
         &["nothing", "create"],
     );
+}
+
+/// With a witness all of the disk is room, but for what no superblock can lie behind.
+#[test]
+fn a_witness_takes_whole_blocks() {
+    let whole = with_witness(&geometry(mib(64), true));
+    let ext4 = content(Kind::Ext4, Some(mib(64)));
+    let size = adopt_check("vda", &ext4, &whole, None, false);
+    assert_eq!(size, Ok(mib(64)));
+    let odd = mib(64) + Sectors(3);
+    let whole = with_witness(&geometry(odd, true));
+    for kind in [Kind::Ext4, Kind::Gpt] {
+        refused(
+            adopt_check("vda", &content(kind, Some(odd)), &whole, None, false),
+            Errno::ENOSPC,
+            &["vda has 1536 bytes", "shrink it"],
+        );
+    }
 }
 
 #[test]
