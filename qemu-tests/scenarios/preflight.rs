@@ -104,6 +104,8 @@ fn dry_run(vm: &Vm) -> Result<()> {
             "level=raid1 add=/dev/vdb,/dev/vdc",
             vec![
                 "level: linear to raid1".into(),
+                // The disk itself stays as it is.
+                format!("bytes_to_write: {}", 2 * DATA),
                 format!("capacity_after: {}", 29 * MIB),
                 "failures_survived_after: 2".into(),
                 // The adopted disk has no superblock in front.

@@ -5,7 +5,8 @@ use core::fmt::{self, Write};
 
 use super::{common_row, needs_stash, trimmed, volume_of, way_of};
 use crate::footprint::overwrites;
-use crate::geometry::{div_up, Logical, Range, Sectors};
+use crate::geometry::{div_up, Logical, Offset, Range, Sectors, SlotId};
+use crate::layout::Level;
 use crate::ondisk::Superblock;
 use crate::placement::Set;
 
@@ -48,8 +49,10 @@ pub fn write_plan(superblock: &Superblock, out: &mut impl Write) -> fmt::Result 
         }
     }
     writeln!(out, "bytes_to_move: {}", volume.bytes())?;
-    let slot = target.layout.used_below(Logical(volume.0)).0;
-    let written = Sectors(slot * u64::from(target.layout.slots));
+    let used = Sectors(target.layout.used_below(Logical(volume.0)).0);
+    let slots = (0..target.layout.slots).map(SlotId);
+    let rewritten = slots.filter(|slot| !stays(source, target, *slot, used));
+    let written = Sectors(used.0 * rewritten.count() as u64);
     writeln!(out, "bytes_to_write: {}", written.bytes())?;
     let row = common_row(&source.layout, &target.layout);
     writeln!(out, "bytes_at_once: {}", row.bytes())?;
@@ -57,6 +60,29 @@ pub fn write_plan(superblock: &Superblock, out: &mut impl Write) -> fmt::Result 
         0 => writeln!(out, "stash_windows: 0"),
         n => writeln!(out, "stash_windows: up to {n}"),
     }
+}
+
+/// Whether all that `slot` of the target is to hold, `used` sectors, lies in its place already, and so
+/// is not written.
+fn stays(source: &Set, target: &Set, slot: SlotId, used: Sectors) -> bool {
+    let shape = |set: &Set| (set.layout.level, set.layout.chunk, set.layout.slots);
+    let is_copied = |set: &Set| matches!(set.layout.level, Level::Linear | Level::Raid1);
+    let lies = |from: SlotId| {
+        let mut offset = Offset::ZERO;
+        while offset.0 < used.0 {
+            let (here, there) = (source.place(from, offset), target.place(slot, offset));
+            if (here.member, here.at) != (there.member, there.at) {
+                return false;
+            }
+            offset += here.run.min(there.run);
+        }
+        true
+    };
+    if shape(source) == shape(target) {
+        return lies(slot);
+    }
+    // Every slot holds the volume as it is.
+    is_copied(source) && is_copied(target) && (0..source.layout.slots).map(SlotId).any(lies)
 }
 
 /// Rows that are looked at one by one.

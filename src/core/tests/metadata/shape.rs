@@ -635,14 +635,39 @@ fn a_plan_says_capacity_and_failures_survived() {
     }
 }
 
-/// What the plan says of the stash.
-fn windows(sb: &Superblock) -> String {
+/// What the plan says under that name.
+fn planned(sb: &Superblock, name: &str) -> String {
     let mut text = String::new();
     shape::write_plan(sb, &mut text).expect("a String takes all");
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("stash_windows: "));
-    line.expect("it speaks of the stash").to_owned()
+    let mut lines = text.lines().filter_map(|line| line.split_once(": "));
+    let line = lines.find(|(said, _)| *said == name);
+    line.expect("it speaks of that").1.to_owned()
+}
+
+/// Nothing is written to the disk that is mirrored, nor, but for the one that comes, where one takes
+/// the place of another.
+#[test]
+fn what_lies_in_its_place_is_not_counted_as_written() {
+    let mirrored = migrating(Level::Raid1, 3);
+    let bytes = |sectors: Sectors| sectors.bytes().to_string();
+    assert_eq!(planned(&mirrored, "bytes_to_write"), bytes(mib(2 * 48)));
+    // One of three with a third of parity, of five with two of them, and of four with two copies.
+    let replaced = [
+        (Level::Raid5, 3, 2),
+        (Level::Raid6, 5, 3),
+        (Level::Raid10 { copies: 2 }, 4, 2),
+    ];
+    for (level, members, data) in replaced {
+        let mut now = created(level, members, true);
+        shape::resize(&mut now, mib(30).bytes()).expect("there is room");
+        let new = [blank(members, mib(64))];
+        let wish = MigrationWish {
+            removed: MemberMask::of(MemberId(1)),
+            ..wish(level, &new)
+        };
+        let replaced = migrate(&now, &wish).expect("fits");
+        assert_eq!(planned(&replaced, "bytes_to_write"), bytes(mib(30 / data)));
+    }
 }
 
 #[test]
@@ -659,12 +684,15 @@ fn windows_are_counted() {
             chunk: Some(Sectors(256)),
             ..wish(Level::Raid0, &[])
         };
-        assert_eq!(windows(&migrate(&now, &wish).expect("fits")), said);
+        assert_eq!(
+            planned(&migrate(&now, &wish).expect("fits"), "stash_windows"),
+            said
+        );
     }
     // Slots in another order, from one disk: the first row lies on the old disk's first chunk, and the second on what
     // the first has left.
     let mut sb = migrating(Level::Raid0, 2);
-    assert_eq!(windows(&sb), "0");
+    assert_eq!(planned(&sb, "stash_windows"), "0");
     for extent in sb.sets[1].extents.iter_mut() {
         extent.slot = SlotId(1 - extent.slot.0);
     }
@@ -676,5 +704,5 @@ fn windows_are_counted() {
     for extent in first.into_iter().chain(rest) {
         sb.sets[1].extents.push(extent);
     }
-    assert_eq!(windows(&sb), "up to 1");
+    assert_eq!(planned(&sb, "stash_windows"), "up to 1");
 }
