@@ -6,7 +6,8 @@ use qemu_tests::ctx::{Ctx, MIB};
 use qemu_tests::ledger::Ledger;
 use qemu_tests::shape::{Shape, devices};
 use qemu_tests::vm::Vm;
-use qemu_tests::wire::{Region, WriterSpec};
+use qemu_tests::wire::Region;
+use qemu_tests::writer::cut_under_writes;
 
 const SIZE: u64 = 32 * MIB;
 /// What is written to, and where it begins: chunks of the bitmap are of 1 MiB.
@@ -25,6 +26,10 @@ struct Volume {
 }
 
 impl Volume {
+    fn written(&mut self) -> (&Region, &mut Ledger) {
+        (&self.region, &mut self.ledger)
+    }
+
     fn members(&self) -> Vec<String> {
         devices(self.disks.clone())
     }
@@ -93,7 +98,7 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
             ensure!(examined.lines().any(|l| l == line), "no {line:?} in:\n{examined}");
         }
     }
-    cut_under_writes(vm, &mut volumes)?;
+    cut_under_writes(vm, volumes.iter_mut().map(Volume::written))?;
 
     let vm = ctx.boot(&disks)?;
     for volume in &volumes {
@@ -108,7 +113,7 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
         vm.must_set(volume.name, "bitmap", "none")?;
         vm.wait_volume(volume.name, "bitmap_in_force", |is| is == "0")?;
     }
-    cut_under_writes(vm, &mut volumes)?;
+    cut_under_writes(vm, volumes.iter_mut().map(Volume::written))?;
 
     // Without it, all of it: so what is counted is the resync.
     let vm = ctx.boot(&disks)?;
@@ -124,24 +129,4 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
         vm.wait_volume(volume.name, "bitmap_in_force", |is| is == "1")?;
     }
     vm.shutdown()
-}
-
-fn cut_under_writes(vm: Vm, volumes: &mut [Volume]) -> Result<()> {
-    let mut writers = Vec::new();
-    for volume in volumes.iter_mut() {
-        let prefill = volume.ledger.acknowledged().is_empty();
-        let spec = WriterSpec {
-            prefill,
-            ..WriterSpec::over(volume.region.clone(), 1)
-        };
-        writers.push(vm.writer(spec, std::mem::take(&mut volume.ledger))?);
-    }
-    for writer in &mut writers {
-        writer.wait_acks(700)?;
-    }
-    vm.power_cut()?;
-    for (volume, writer) in volumes.iter_mut().zip(writers) {
-        volume.ledger = writer.after_cut()?;
-    }
-    Ok(())
 }

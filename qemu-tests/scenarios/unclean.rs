@@ -6,7 +6,8 @@ use qemu_tests::ctx::{Ctx, MIB};
 use qemu_tests::ledger::Ledger;
 use qemu_tests::shape::{Shape, devices};
 use qemu_tests::vm::Vm;
-use qemu_tests::wire::{Region, WriterSpec};
+use qemu_tests::wire::Region;
+use qemu_tests::writer::cut_under_writes;
 
 /// So many bytes a second that a resync is seen under way.
 const BPS: u64 = 6 * MIB;
@@ -16,6 +17,12 @@ struct Volume {
     members: Vec<String>,
     region: Region,
     ledger: Ledger,
+}
+
+impl Volume {
+    fn written(&mut self) -> (&Region, &mut Ledger) {
+        (&self.region, &mut self.ledger)
+    }
 }
 
 pub fn run(ctx: &mut Ctx) -> Result<()> {
@@ -45,7 +52,7 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
         vm.must_set(volume.name, "bitmap", "none")?;
         vm.wait_volume(volume.name, "bitmap_in_force", |is| is == "0")?;
     }
-    cut_under_writes(vm, &mut volumes)?;
+    cut_under_writes(vm, volumes.iter_mut().map(Volume::written))?;
 
     // A cut again, in the middle of the resync: it goes on where it was or begins anew, but it is not forgotten.
     let vm = ctx.boot(&disks)?;
@@ -87,31 +94,11 @@ pub fn run(ctx: &mut Ctx) -> Result<()> {
         );
         vm.ensure_in_sync(volume.name)?;
     }
-    cut_under_writes(vm, &mut volumes)?;
+    cut_under_writes(vm, volumes.iter_mut().map(Volume::written))?;
 
     let vm = ctx.boot(&disks)?;
     short_of_a_member(&vm, &volumes[0])?;
     vm.shutdown()
-}
-
-fn cut_under_writes(vm: Vm, volumes: &mut [Volume]) -> Result<()> {
-    let mut writers = Vec::new();
-    for volume in volumes.iter_mut() {
-        let prefill = volume.ledger.acknowledged().is_empty();
-        let spec = WriterSpec {
-            prefill,
-            ..WriterSpec::over(volume.region.clone(), 1)
-        };
-        writers.push(vm.writer(spec, std::mem::take(&mut volume.ledger))?);
-    }
-    for writer in &mut writers {
-        writer.wait_acks(700)?;
-    }
-    vm.power_cut()?;
-    for (volume, writer) in volumes.iter_mut().zip(writers) {
-        volume.ledger = writer.after_cut()?;
-    }
-    Ok(())
 }
 
 /// Says by itself on every member that nothing is under way.

@@ -143,3 +143,29 @@ impl AckWriter {
         }
     }
 }
+
+/// Has all these written to at once, so much each that the cut lands among writes, and cuts the power. The
+/// ledgers know then what was acknowledged.
+pub fn cut_under_writes<'a>(
+    vm: Vm,
+    volumes: impl Iterator<Item = (&'a Region, &'a mut Ledger)>,
+) -> Result<()> {
+    let mut written = Vec::new();
+    for (region, ledger) in volumes {
+        let prefill = ledger.acknowledged().is_empty();
+        let spec = WriterSpec {
+            prefill,
+            ..WriterSpec::over(region.clone(), 1)
+        };
+        let writer = vm.writer(spec, std::mem::take(ledger))?;
+        written.push((ledger, writer));
+    }
+    for (_, writer) in &mut written {
+        writer.wait_acks(700)?;
+    }
+    vm.power_cut()?;
+    for (ledger, writer) in written {
+        *ledger = writer.after_cut()?;
+    }
+    Ok(())
+}
