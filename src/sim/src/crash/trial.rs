@@ -26,7 +26,7 @@ use crate::world::Failure;
 struct Word {
     age: (u64, u64),
     by: MemberId,
-    in_sync: MemberMask,
+    rebuilding: MemberMask,
 }
 
 /// What is checked of a crash state.
@@ -265,8 +265,8 @@ impl Trial<'_> {
         })
     }
 
-    /// What each member's newest superblock says.
-    fn words(&self, images: &[Image]) -> Vec<Word> {
+    /// What the newest superblock on each member that would be listed says; None on one without any.
+    fn words(&self, images: &[Image]) -> Vec<Option<Word>> {
         let members = worth_listing(self.scenario, self.blobs, images, self.present);
         let mut listed = Listed {
             scenario: self.scenario,
@@ -275,21 +275,22 @@ impl Trial<'_> {
             members: &members,
         };
         let mut scratch = Box::<Superblock>::default();
-        let mut words = Vec::new();
-        for (device, &member) in members.iter().enumerate() {
-            let slots = (0..2).filter_map(|slot| {
-                listed
-                    .read_superblock(device, slot, &mut scratch)
-                    .ok()
-                    .map(|_| Word {
-                        age: scratch.age(),
-                        by: MemberId(member),
-                        in_sync: scratch.in_sync(),
-                    })
-            });
-            words.extend(slots.max_by_key(|word| word.age));
-        }
-        words
+        let mut word = |device: usize, slot| {
+            listed
+                .read_superblock(device, slot, &mut scratch)
+                .ok()
+                .map(|_| Word {
+                    age: scratch.age(),
+                    by: MemberId(members[device]),
+                    rebuilding: scratch.rebuilding(),
+                })
+        };
+        (0..members.len())
+            .map(|device| {
+                let slots = (0..2).filter_map(|slot| word(device, slot));
+                slots.max_by_key(|word| word.age)
+            })
+            .collect()
     }
 
     /// Assembles without each member in turn, where redundancy bears it.
@@ -303,17 +304,18 @@ impl Trial<'_> {
         // In the middle of a commit the members left may know of another set only; and a window's
         // stash bears as many losses as the weaker of both, wherever it lies.
         let words = self.words(images);
-        let agree = words.windows(2).all(|two| two[0].age == two[1].age);
+        let age = |word: &Option<Word>| word.as_ref().map(|word| word.age);
+        let agree = words.windows(2).all(|two| age(&two[0]) == age(&two[1]));
         let at_rest = found.superblock.migration.is_none() && agree;
         let either = |alive: MemberMask| {
             let mut all = self.scenario.specs().map(SetSpec::set);
             at_rest || all.all(|set| set.layout.max_missing() > 0 && set.survives(alive))
         };
         // That another was rebuilt may have been said on the member that is gone, and nowhere else.
-        let in_sync_without = |member: MemberId| {
-            let others = words.iter().filter(|word| word.by != member);
+        let rebuilding_without = |member: MemberId| {
+            let others = words.iter().flatten().filter(|word| word.by != member);
             let newest = others.max_by_key(|word| word.age);
-            newest.map_or(MemberMask::EMPTY, |word| word.in_sync)
+            newest.map_or(MemberMask::EMPTY, |word| word.rebuilding)
         };
         let bears = |alive: MemberMask| {
             either(alive)
@@ -333,7 +335,7 @@ impl Trial<'_> {
         for member in self.present.iter() {
             let mut present = self.present;
             present.remove(member);
-            let without = found.map.alive & present & in_sync_without(member);
+            let without = found.map.alive & present & !rebuilding_without(member);
             if !bears(without) || !found.map.alive.has(member) {
                 continue;
             }
