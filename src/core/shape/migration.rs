@@ -120,7 +120,8 @@ fn check_row(into: &Superblock, from: usize, to: usize) -> Result<(), Refusal> {
     let row = common_row(&source.layout, &target.layout);
     let stashes = into.rows().map(|(_, member)| stash_of(member));
     let stash = stashes.min().unwrap_or(Sectors::ZERO);
-    let reach = reach(source, target, into.volume_sectors, longest_piece(row));
+    let way = way_of(source, target);
+    let reach = reach(source, target, way, into.volume_sectors, longest_piece(row));
     if row > MAX_ROW || (row > stash && reach != Reach::Free) {
         return Err(refusal!(
             ENOSPC,
@@ -152,7 +153,8 @@ pub(super) fn check_stash(sb: &Superblock, new: &Member) -> Result<(), Refusal> 
     let [source, target] =
         [migration.source, migration.target].map(|set| &sb.sets[usize::from(set)]);
     let (row, stash) = (common_row(&source.layout, &target.layout), stash_of(new));
-    if row <= stash || !needs_stash(source, target, sb.volume_sectors) {
+    let way = Way::of(migration.descending);
+    if row <= stash || !needs_stash(source, target, way, sb.volume_sectors) {
         return Ok(());
     }
     Err(refusal!(
@@ -187,10 +189,10 @@ pub fn way_of(source: &Set, target: &Set) -> Way {
     Way::of(after < before)
 }
 
-/// Whether some rows of the target have to go through the stash.
-pub fn needs_stash(source: &Set, target: &Set, volume: Sectors) -> bool {
+/// Whether some rows of the target have to go through the stash, going that way.
+pub fn needs_stash(source: &Set, target: &Set, way: Way, volume: Sectors) -> bool {
     let row = common_row(&source.layout, &target.layout);
-    reach(source, target, volume, longest_piece(row)) != Reach::Free
+    reach(source, target, way, volume, longest_piece(row)) != Reach::Free
 }
 
 /// Members that the volume's migration leaves behind.
@@ -334,6 +336,7 @@ mod tests {
         assert!(needs_stash(
             &enough.sets[0],
             &enough.sets[1],
+            Way::Up,
             Sectors(1 << 20)
         ));
         assert_eq!(check_row(&enough, 0, 1), Ok(()));

@@ -93,13 +93,14 @@ const MOST_ROWS: u64 = 1024;
 fn stash_windows(source: &Set, target: &Set, volume: Sectors) -> u64 {
     let row = common_row(&source.layout, &target.layout);
     let rows = div_up(volume.0, row.0);
-    if !needs_stash(source, target, volume) {
+    let way = way_of(source, target);
+    if !needs_stash(source, target, way, volume) {
         return 0;
     }
     if rows > MOST_ROWS {
         return rows;
     }
-    let (way, end) = (way_of(source, target), Logical(volume.0));
+    let end = Logical(volume.0);
     let windows = (0..rows).filter(|number| {
         let start = Logical(row.0 * number);
         let piece = Range::new(start, (start + row).min(end));

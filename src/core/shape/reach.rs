@@ -6,7 +6,7 @@
 //! two such places one moves past the other at a steady rate. So the rows on both sides of each
 //! of them tell of all.
 
-use super::{common_row, way_of};
+use super::common_row;
 use crate::footprint::overwrites;
 use crate::geometry::{div, Logical, Offset, Range, Sectors};
 use crate::layout::Layout;
@@ -24,14 +24,14 @@ pub enum Reach {
     Never(Logical),
 }
 
-/// How `target` can be reached, with windows of at most `most` sectors.
-pub fn reach(source: &Set, target: &Set, volume: Sectors, most: Sectors) -> Reach {
+/// How `target` can be reached going that way, with windows of at most `most` sectors.
+pub fn reach(source: &Set, target: &Set, way: Way, volume: Sectors, most: Sectors) -> Reach {
     let end = Logical(volume.0);
     let survey = Survey {
         source,
         target,
         end,
-        way: way_of(source, target),
+        way,
         row: common_row(&source.layout, &target.layout),
         most,
     };

@@ -65,13 +65,19 @@ fn run(scenario: &Scenario, tally: &mut Tally) -> String {
     }
     let target = scenario.target.as_ref().expect("a pair has a target");
     let (source, target) = (scenario.source.set(), target.set());
-    let way = match scenario.way() {
+    let word = match scenario.way() {
         Way::Up => "up",
         Way::Down => "down",
     };
-    match reach(&source, &target, Sectors(SIZE), Sectors(SIZE)) {
-        Reach::Free => way.to_owned(),
-        Reach::Stash => format!("{way}, stash"),
+    match reach(
+        &source,
+        &target,
+        scenario.way(),
+        Sectors(SIZE),
+        Sectors(SIZE),
+    ) {
+        Reach::Free => word.to_owned(),
+        Reach::Stash => format!("{word}, stash"),
         Reach::Never(at) => panic!("{scenario} can't be reached at {at:?}, and was"),
     }
 }

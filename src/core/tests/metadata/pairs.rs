@@ -6,10 +6,11 @@ use restripe_core::layout::Level;
 use restripe_core::ondisk::{check, Superblock};
 use restripe_core::placement::Set;
 use restripe_core::shape::{
-    self, common_row, finish_migration, reach, turn_migration, way_of, MigrationWish, Reach,
+    self, common_row, finish_migration, reach, turn_migration, MigrationWish, Reach,
 };
 
 use super::common::*;
+use restripe_core::way::Way;
 
 /// Levels with a number of members of each.
 const SETS: [(Level, u8); 9] = [
@@ -116,12 +117,13 @@ fn an_abort_of_an_abort_goes_forward() {
 }
 
 /// How a set is reached, by every row of it.
-fn reach_by_all_rows(source: &Set, target: &Set, volume: Sectors, most: Sectors) -> Reach {
+fn reach_by_all_rows(
+    (source, target, way): (&Set, &Set, Way),
+    volume: Sectors,
+    most: Sectors,
+) -> Reach {
     let end = Logical(volume.0);
-    let (way, row) = (
-        way_of(source, target),
-        common_row(&source.layout, &target.layout),
-    );
+    let row = common_row(&source.layout, &target.layout);
     let last = way.end(end);
     let clear =
         |from, piece: Range| !overwrites(source, way.between(from, last), end, target, piece);
@@ -164,13 +166,17 @@ fn no_row_is_overlooked() {
             for extent in target.extents.iter_mut() {
                 extent.start += Sectors(shift);
             }
-            for most in [1024, 8192] {
+            // An abort goes against the way that suits it best.
+            for (most, way) in [1024, 8192]
+                .map(|most| [(most, Way::Up), (most, Way::Down)])
+                .concat()
+            {
                 let row = common_row(&source.layout, &target.layout);
-                let most = Sectors(most).max(row).round_down(row);
+                let (most, size) = (Sectors(most).max(row).round_down(row), sb.volume_sectors);
                 assert_eq!(
-                    kind(reach(&source, target, sb.volume_sectors, most)),
-                    kind(reach_by_all_rows(&source, target, sb.volume_sectors, most)),
-                    "{from:?} to {to:?}, chunk {chunk}, shift {shift}, windows of {}",
+                    kind(reach(&source, target, way, size, most)),
+                    kind(reach_by_all_rows((&source, target, way), size, most)),
+                    "{from:?} to {to:?} {way:?}, chunk {chunk}, shift {shift}, windows of {}",
                     most.0
                 );
             }

@@ -9,6 +9,7 @@ use restripe_core::shape::{
     self, finish_migration, head_coming_home, heads_leaving, CreateWish, MigrationWish, NewMember,
 };
 use restripe_core::text::{Errno, Refusal};
+use restripe_core::way::Way;
 
 const WISH: CreateWish = CreateWish {
     level: Level::Raid5,
@@ -453,7 +454,7 @@ fn a_member_gives_its_place_to_another() {
                 }
             }
             let rows = sb.volume_sectors.round_down(target.layout.stripe());
-            assert!(!shape::needs_stash(source, target, rows));
+            assert!(!shape::needs_stash(source, target, Way::Up, rows));
             assert_eq!(shape::leavers(&sb), MemberMask::of(old));
         }
     }
@@ -471,7 +472,7 @@ fn one_disk_to_raid_needs_no_stash_at_any_width() {
                 };
                 let sb = migrate(&adopted(), &wish).expect("fits");
                 assert!(
-                    !shape::needs_stash(&sb.sets[0], &sb.sets[1], sb.volume_sectors),
+                    !shape::needs_stash(&sb.sets[0], &sb.sets[1], Way::Up, sb.volume_sectors),
                     "{level:?} {members} {chunk}"
                 );
             }
@@ -489,6 +490,7 @@ fn one_disk_to_raid_needs_no_stash_at_any_width() {
     assert!(shape::needs_stash(
         &sb.sets[0],
         &sb.sets[1],
+        Way::Up,
         sb.volume_sectors
     ));
 }
