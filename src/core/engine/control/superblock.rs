@@ -148,7 +148,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         if flushed {
             let to = self.control.flushed_scrub;
             self.update_scrub(to);
-            self.control.committing.scrubbed = self.scrub.map(|_| to);
+            self.control.committing.scrubbed = self.scrub.filter(|s| !s.void).map(|_| to);
         }
         self.update_journal(flushed);
         self.update_bitmap(flushed);
