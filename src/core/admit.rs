@@ -62,6 +62,13 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// Whether requests under way may see this one after `before`. It moves where none of them is, for
+    /// who moves it holds that range alone; but a rebuild that is taken back is so at once, and a write
+    /// that asked who is alive would get another answer when it asks again.
+    pub fn may_follow(&self, before: &Cursor, rules: Rules) -> bool {
+        self.recovered >= before.recovered || rules.broken(Rule::Part)
+    }
+
     /// What the target holds for good, of a volume that ends at `end`.
     pub fn settled(&self, end: Logical) -> Range {
         self.way.between(self.way.begin(end), self.durable)

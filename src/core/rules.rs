@@ -39,11 +39,13 @@ pub enum Rule {
     Seen,
     /// A window that its target can't take is whole at the source before its stash is retired.
     Return,
+    /// Who takes part in a write does so until it ends.
+    Part,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Rule; 17] = [
+    pub const ALL: [Rule; 18] = [
         Rule::I1,
         Rule::I2,
         Rule::I3,
@@ -61,6 +63,7 @@ impl Rule {
         Rule::Leave,
         Rule::Seen,
         Rule::Return,
+        Rule::Part,
     ];
 }
 

@@ -250,7 +250,8 @@ impl Worker {
             volume.ring().lock().fit(journal);
         }
         let now = volume.enter(0);
-        let same = now.map == *engine.map();
+        let map = engine.map();
+        let same = now.map == *map && cursor.may_follow(&now.cursor(), map.rules);
         if same {
             self.is_fresh &= now.cursor() == cursor;
             now.set_cursor(cursor);

@@ -100,7 +100,7 @@ impl World {
         self.grow();
     }
 
-    /// The cursor moves within a view; another map is another view.
+    /// The cursor moves within a view where it may; another map is another view.
     fn publish(&mut self) {
         let (map, cursor) = (*self.engine.map(), self.engine.cursor());
         let before = self.view.map.rebuilding;
@@ -111,7 +111,8 @@ impl World {
         if let Some(journal) = &map.journal {
             self.ring.fit(journal);
         }
-        if map == self.view.map {
+        let before = self.view.cursor.get();
+        if map == self.view.map && cursor.may_follow(&before, map.rules) {
             self.view.cursor.set(cursor);
         } else {
             // Requests of the older view go on under it, and see its cursor as it was.

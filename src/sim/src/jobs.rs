@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use restripe_core::engine::{Event, ScrubKind, Which};
 use restripe_core::footprint::{for_each_write, is_in_place};
-use restripe_core::geometry::{Logical, MemberMask, Offset, Range, Sectors};
+use restripe_core::geometry::{Logical, MemberId, MemberMask, Offset, Range, Sectors};
 use restripe_core::mend::{Verdict, verdict};
 use restripe_core::ondisk::{STASH_HEADER_SIZE, StashHeader, UNIT};
 use restripe_core::placement::Set;
@@ -521,8 +521,20 @@ impl World {
             return self.begin(group);
         }
         self.task(job).phase = Phase::Idle;
-        let failed = self.task(job).failed;
+        let failed = self.task(job).failed | self.stumbled(job);
         self.tell(Event::Scrubbed { job, failed });
+    }
+
+    /// A member that a rebuild needs, and which for once could not be read.
+    fn stumbled(&mut self, job: u8) -> MemberMask {
+        let task = &self.jobs[usize::from(job)];
+        if self.stumbles == 0 || task.kind != ScrubKind::Recover || self.rng.u8(..8) != 0 {
+            return MemberMask::EMPTY;
+        }
+        let needed = |member: &MemberId| !self.engine.may_lose(*member);
+        let member = task.members.0.iter().find(needed);
+        self.stumbles -= u8::from(member.is_some());
+        member.map_or(MemberMask::EMPTY, MemberMask::of)
     }
 
     fn scrub_has_read(&mut self, job: u8) {

@@ -32,6 +32,8 @@ const MOST_LIVES: u64 = 100;
 const SPARES: u8 = 2;
 /// Members that may fail in one life, one after the other.
 const MOST_FAULTS: u32 = 3;
+/// Rebuilds of a life that find a member they need not to be readable.
+const MOST_STUMBLES: u8 = 2;
 
 /// How hard a run tries.
 #[derive(Clone, Copy, Debug)]

@@ -50,6 +50,8 @@ pub struct Tally {
     pub given_back: u64,
     /// Windows that went back to the source.
     pub returned: u64,
+    /// Rebuilds that found a member they need not to be readable.
+    pub stumbled: u64,
     /// Pieces of the mover or of a rebuild that had.
     pub mended_by_jobs: u64,
     /// States of migrations from a level to a level.
@@ -90,6 +92,7 @@ impl Tally {
         self.mended += other.mended;
         self.given_back += other.given_back;
         self.returned += other.returned;
+        self.stumbled += other.stumbled;
         self.mended_by_jobs += other.mended_by_jobs;
         let others = other.pairs.iter().flatten();
         for (mine, theirs) in self.pairs.iter_mut().flatten().zip(others) {

@@ -119,6 +119,8 @@ pub struct World {
     pub(crate) version: u32,
     pub now: u64,
     pub rng: Rng,
+    /// How often a rebuild will find that a member it needs can't be read.
+    pub stumbles: u8,
     /// What a crash would leave has changed since this was cleared.
     pub dirty: bool,
     pub trace: Option<Trace>,
@@ -232,6 +234,7 @@ impl World {
             version: start.version,
             now: 0,
             rng,
+            stumbles: 0,
             dirty: true,
             trace: None,
             failure: None,

@@ -61,6 +61,11 @@ fn where_it_matters(rule: Rule) -> Vec<Scenario> {
         Rule::Leave => small::exchanges(),
         Rule::Seen => small::copies(),
         Rule::Return => small::lost_windows(),
+        Rule::Part => {
+            let mut exchanges = small::exchanges();
+            exchanges.retain(|s| s.source.level.has_parity());
+            exchanges
+        }
         _ => small::growths(),
     }
 }
@@ -70,11 +75,24 @@ fn is_caught(rule: Rule) {
 }
 
 fn is_caught_in(rule: Rule, scenarios: &[Scenario]) {
-    const SEEDS: u64 = 40;
-    let effort = Effort {
-        aborts: rule == Rule::Turn,
-        faults: rule == Rule::Return,
-        ..EFFORT
+    const SEEDS: u64 = 400;
+    let effort = match rule {
+        Rule::Turn => Effort {
+            aborts: true,
+            ..EFFORT
+        },
+        Rule::Return => Effort {
+            faults: true,
+            ..EFFORT
+        },
+        Rule::Part => Effort {
+            faults: true,
+            states: 1,
+            every: 200,
+            requests: 60,
+            ..EFFORT
+        },
+        _ => EFFORT,
     };
     let Err((passed, failure)) = hunt(scenarios, SEEDS, effort, Rules::without(rule)) else {
         panic!("{rule:?} is broken and nothing noticed");
@@ -123,4 +141,5 @@ caught! {
     leaving: Leave,
     what_was_seen: Seen,
     going_back: Return,
+    taking_part: Part,
 }

@@ -385,3 +385,19 @@ fn a_rebuild_mends_what_it_can_not_read() {
     let mended = try_spots("rebuild", &all, effort, 24).mended_by_jobs;
     assert!(mended > 20, "only {mended} pieces had something mended");
 }
+
+/// Of members that a rebuild needs one can't be read: it is blocked and forgotten, while writes are under
+/// way to what it has made.
+#[test]
+fn a_rebuild_is_taken_back_under_writes() {
+    let effort = Effort {
+        faults: true,
+        spots: false,
+        ..SPOTS
+    };
+    let mut all = small::windows();
+    all.extend(small::exchanges());
+    all.retain(|s| s.source.level.has_parity());
+    let stumbled = try_spots("taken back", &all, effort, 24).stumbled;
+    assert!(stumbled > 20, "only {stumbled} rebuilds were blocked");
+}

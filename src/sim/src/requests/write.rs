@@ -99,6 +99,9 @@ impl World {
         };
         let view = request.view.clone().expect("a running request is in a map");
         let set = Self::set_of(&view, request.sets[0]);
+        if view.map.alive_at(&view.cursor.get(), request.x).0 != request.alive {
+            return self.fail("who takes part in a write changed under it");
+        }
         let Some(plan) = plan_parity(set, request.alive, &piece) else {
             return self.finish(id, false);
         };

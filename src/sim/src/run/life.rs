@@ -5,7 +5,7 @@ use fastrand::Rng;
 use restripe_core::engine::Event;
 
 use super::faults::may_have_spots;
-use super::{MOST_FAULTS, Runner};
+use super::{MOST_FAULTS, MOST_STUMBLES, Runner};
 use crate::disk::Disk;
 use crate::world::{Failure, Start, World};
 
@@ -73,12 +73,15 @@ impl Runner {
             faults: if self.effort.faults { MOST_FAULTS } else { 0 },
             fresh_checked: false,
         };
+        let stumbles = if self.effort.faults { MOST_STUMBLES } else { 0 };
+        world.stumbles = stumbles;
         let result = self.live(&mut world, &mut life);
         self.tally.steps += life.steps;
         self.tally.rebuilt += world.rebuilt;
         self.tally.mended += world.mended;
         self.tally.given_back += world.given_back;
         self.tally.returned += world.returned;
+        self.tally.stumbled += u64::from(stumbles - world.stumbles);
         self.tally.swept += world.swept;
         self.tally.spared += u64::from(world.is_spared());
         self.tally.mended_by_jobs += world.mended_by_jobs;
@@ -199,7 +202,7 @@ impl Runner {
                     .is_some_and(|m| m.paused || m.sync_max.is_some());
                 let rebuilds = !world.view.map.rebuilding.is_empty();
                 let blocked = world.engine.blocked().is_some() && life.resumed < 3;
-                if world.engine.recover_blocked().is_some() && self.effort.spots {
+                if world.engine.recover_blocked().is_some() {
                     world.disks.iter_mut().for_each(Disk::heal);
                     world.tell(Event::Idle);
                 }
