@@ -242,6 +242,9 @@ impl Volume {
             let index = usize::from(member.id.0);
             members[index] = Some(member.device.clone());
             slots[index] = member.slot;
+            // Those were of whoever had its place in the table before.
+            self.errors[index].reads.store(0, Relaxed);
+            self.errors[index].writes.store(0, Relaxed);
         }
     }
 
