@@ -210,6 +210,10 @@ impl Worker {
             }
             // The next one is about those too that were admitted while this one lasted.
             self.is_fresh = false;
+            // Who failed said so before it left.
+            while let Some(fault) = self.volume.inbox().take_fault() {
+                self.with_engine(|engine| engine.handle(now_ms(), fault));
+            }
             self.with_engine(|engine| engine.handle(now_ms(), Event::Drained { who: drain.who }));
         }
     }

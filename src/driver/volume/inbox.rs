@@ -30,6 +30,21 @@ struct Queue {
     handled: u64,
 }
 
+impl Queue {
+    fn take_fault(&mut self) -> Option<Event> {
+        let take = |flags: &mut MemberMask| core::mem::replace(flags, MemberMask::EMPTY);
+        if !self.faulted.is_empty() {
+            let members = take(&mut self.faulted);
+            return Some(Event::Faulted { members });
+        }
+        if !self.gap_unread.is_empty() {
+            let members = take(&mut self.gap_unread);
+            return Some(Event::GapUnread { members });
+        }
+        None
+    }
+}
+
 /// Where events wait for the worker thread.
 #[pin_data]
 pub(crate) struct Inbox {
@@ -128,6 +143,11 @@ impl Inbox {
             || !queue.gap_unread.is_empty()
     }
 
+    /// What requests failed at, if any did.
+    pub(crate) fn take_fault(&self) -> Option<Event> {
+        self.queue.lock().take_fault()
+    }
+
     /// The next event.
     pub(crate) fn take(&self) -> Option<Event> {
         let mut queue = self.queue.lock();
@@ -135,13 +155,8 @@ impl Inbox {
             queue.poked = false;
             return Some(Event::Tick);
         }
-        if !queue.faulted.is_empty() {
-            let members = core::mem::replace(&mut queue.faulted, MemberMask::EMPTY);
-            return Some(Event::Faulted { members });
-        }
-        if !queue.gap_unread.is_empty() {
-            let members = core::mem::replace(&mut queue.gap_unread, MemberMask::EMPTY);
-            return Some(Event::GapUnread { members });
+        if let Some(fault) = queue.take_fault() {
+            return Some(fault);
         }
         if queue.want_active {
             queue.want_active = false;
