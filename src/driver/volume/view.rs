@@ -113,12 +113,23 @@ impl View {
     /// Where a read of `x` goes, who is alive there, and up to where that holds: by one look at
     /// the cursor, which moves on meanwhile.
     pub(crate) fn way(&self, x: Logical) -> (Route, MemberMask, Logical) {
-        if self.at_rest {
-            // However long the volume is by now: what is under way fits the set.
-            return (Route::Source, self.map.alive, Logical(u64::MAX));
+        match self.at_rest {
+            true => self.way_at_rest(),
+            false => self.way_by(&self.cursor(), x),
         }
-        let cursor = self.cursor();
-        let (route, end) = self.map.route_read(&cursor, x);
-        (route, self.map.alive_at(&cursor, x).0, end)
+    }
+
+    /// The same by that look, of which more is to be known.
+    pub(crate) fn way_by(&self, cursor: &Cursor, x: Logical) -> (Route, MemberMask, Logical) {
+        if self.at_rest {
+            return self.way_at_rest();
+        }
+        let (route, end) = self.map.route_read(cursor, x);
+        (route, self.map.alive_at(cursor, x).0, end)
+    }
+
+    fn way_at_rest(&self) -> (Route, MemberMask, Logical) {
+        // However long the volume is by now: what is under way fits the set.
+        (Route::Source, self.map.alive, Logical(u64::MAX))
     }
 }

@@ -112,13 +112,14 @@ fn read_all(volume: &Volume, view: &View, rq: &OwnedRequest<Queue>) -> Result<()
     let mut detour = Detour::new(rq.data().failed);
     let mut x = range.start;
     while x < range.end {
-        let (route, alive, end) = view.way(x);
+        let cursor = view.cursor();
+        let (route, alive, end) = view.way_by(&cursor, x);
         let mut end = end.min(range.end);
         if route == Route::Window {
             x = from_window(volume, rq, Range::new(x, end))?;
             continue;
         }
-        let gap = view.cursor().gap();
+        let gap = cursor.gap();
         let in_gap = gap.contains(x);
         if in_gap {
             end = end.min(gap.end);
