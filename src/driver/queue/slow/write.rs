@@ -11,7 +11,9 @@ use super::super::journal::{self, Record, JOURNALED_PART};
 use super::super::mend::{mend, Mended};
 use super::super::transfer::{send_reads, send_writes, BufferData, Cutter, KernelParity, Source};
 use super::super::write::enter_slow;
-use super::super::{failed_members, fault, finish, give_gap_back, range_of, wait_for_map, Queue};
+use super::super::{
+    failed_members, fault, finish, give_gap_back, range_of, wait_for_map, Queue, Stage,
+};
 use super::{Failure, Kit, BOUNCE};
 use crate::sys::block::bio::{self, Outcome};
 use crate::sys::block::mq::{OwnedRequest, Request};
@@ -35,6 +37,13 @@ pub(in crate::queue) fn write(volume: &Volume, mut rq: OwnedRequest<Queue>) {
     if let Err(Failure::Wait { for_room }) = result {
         rq.data_mut().done = done;
         return wait_for_map(volume, rq, view, for_room);
+    }
+    if matches!(result, Err(Failure::Lost)) && !view.is_current() {
+        // By a newer map more may be known to be true, and what could not be read may be made of that.
+        let io = rq.data_mut();
+        (io.stage, io.done) = (Stage::Admit, Sectors::ZERO);
+        drop(view);
+        return rq.enqueue(volume.workers());
     }
     rq.data_mut().view = Some(view);
     match result {
@@ -245,11 +254,10 @@ impl To<'_> {
             let data = Source::Buffer(bounce);
             send_writes(plan, (scratch, 0), data, flags, |id| view.member(id), batch);
         });
-        check(&outcome)?;
-        if !unrecorded.is_empty() {
-            // The record counts all the same, so what it says had to come to be first.
-            return Err(Failure::Members(unrecorded));
+        // A record that is not on all counts all the same, so what it says had to come to be first.
+        match outcome.is_ok() && unrecorded.is_empty() {
+            true => Ok(()),
+            false => Err(Failure::Members(failed_members(&outcome) | unrecorded)),
         }
-        Ok(())
     }
 }
