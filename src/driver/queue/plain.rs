@@ -87,6 +87,7 @@ pub(super) fn dataless_done(mut rq: OwnedRequest<Queue>, outcome: Outcome) {
     // Then by writing them, with the map and the range kept, for copies may differ by now. Whatever
     // the error says: disks tell in many ways that they can't, and of one that does not work the
     // writes will tell.
-    rq.data_mut().stage = Stage::SlowWrite;
+    let io = rq.data_mut();
+    (io.stage, io.done) = (Stage::SlowWrite, Sectors::ZERO);
     rq.enqueue_by(Volume::workers);
 }

@@ -4,6 +4,7 @@
 
 use restripe_core::admit::Route;
 use restripe_core::engine::Event;
+use restripe_core::geometry::Sectors;
 
 use super::{finish, parity, plain, range_of, Queue, Stage};
 use crate::sys::block::mq::OwnedRequest;
@@ -88,9 +89,10 @@ fn enter(
 }
 
 /// Gives back the range, and with it the memory that it may have: who holds the range that it will
-/// want may be waiting for that.
+/// want may be waiting for that. What it has done counts no more, for others write there now.
 fn unlock(volume: &Volume, rq: &mut OwnedRequest<Queue>) {
     let io = rq.data_mut();
+    io.done = Sectors::ZERO;
     if io.locked.take().is_some() {
         volume.unlock(io.id);
     }
