@@ -236,21 +236,26 @@ fn give_gap_back(volume: &Volume, mut rq: OwnedRequest<Queue>, members: MemberMa
     park_faulted(volume, rq);
 }
 
-/// What the engine is to know of a request that waits for it; of faulty members that `settled` are it
-/// knows already.
-pub(crate) fn why_it_waits(rq: &OwnedRequest<Queue>, settled: MemberMask) -> Event {
+/// Of the members at which a request failed those are settled: whether all are by now. It waits for
+/// the others alone, for each is settled just once.
+pub(crate) fn is_settled(rq: &mut OwnedRequest<Queue>, members: MemberMask) -> bool {
+    let io = rq.data_mut();
+    io.failed = io.failed & !members;
+    io.failed.is_empty()
+}
+
+/// What the engine is to know of a request that waits for it.
+pub(crate) fn why_it_waits(rq: &OwnedRequest<Queue>) -> Event {
     let members = rq.data().failed;
     match rq.data().in_gap {
         true => Event::GapUnread { members },
-        false => Event::Faulted {
-            members: members & !settled,
-        },
+        false => Event::Faulted { members },
     }
 }
 
 /// Tells the engine, and waits for it.
 fn park_faulted(volume: &Volume, mut rq: OwnedRequest<Queue>) {
-    let why = why_it_waits(&rq, MemberMask::EMPTY);
+    let why = why_it_waits(&rq);
     let io = rq.data_mut();
     io.stage = Stage::Admit;
     let view = io.view.take();

@@ -326,17 +326,16 @@ impl Worker {
     fn settle(&self, retry: MemberMask) {
         let volume = &*self.volume;
         for _ in 0..volume.faulted().len() {
-            let Some(rq) = volume.faulted().take() else {
+            let Some(mut rq) = volume.faulted().take() else {
                 return;
             };
-            let failed = rq.data().failed;
-            if failed & retry == failed {
+            if queue::is_settled(&mut rq, retry) {
                 queue::again(rq, volume);
             } else if retry.is_empty() || volume.is_failed() {
                 queue::fail(rq);
             } else {
                 // Another fault than those settled: the engine says more of it later.
-                let why = queue::why_it_waits(&rq, retry);
+                let why = queue::why_it_waits(&rq);
                 if let Some(rq) = volume.faulted().put(rq, || true) {
                     queue::fail(rq);
                 }

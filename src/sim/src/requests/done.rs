@@ -126,8 +126,8 @@ impl World {
             }
             let gone = self.failed;
             let request = self.request(id);
-            if (request.failed & !retry).is_empty() {
-                request.failed = MemberMask::EMPTY;
+            request.failed = request.failed & !retry;
+            if request.failed.is_empty() {
                 request.x = request.range.start;
                 if request.kind == Kind::Read {
                     self.release(id);
@@ -135,7 +135,11 @@ impl World {
                 self.enter(id);
             } else if !retry.is_empty() && !gone {
                 // Another fault than those settled: the engine says more of it later.
-                let told = request.told;
+                let members = request.failed;
+                let told = match request.told {
+                    Event::GapUnread { .. } => Event::GapUnread { members },
+                    _ => Event::Faulted { members },
+                };
                 self.tell(told);
             } else {
                 self.finish(id, false);
