@@ -83,6 +83,8 @@ pub(super) struct Control {
     gap_unread: MemberMask,
     pub(super) want_active: bool,
     pub(super) quiet: bool,
+    /// It stops, and a member that it can't do without takes no flush: so it does as after a cut.
+    unclean: bool,
     /// The journal wants room.
     pub(super) want_room: bool,
     /// Requests that failed are settled so when the next superblock is durable.
@@ -236,7 +238,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
         let at_rest = self.jobs_at_rest() && self.marks_idle();
         if self.stopping && at_rest && self.control.wiping.is_empty() {
-            if self.sb.clean {
+            if self.sb.clean || self.control.unclean {
                 self.stopped = true;
                 self.emit(Intent::Stopped);
             } else {

@@ -4,7 +4,7 @@
 use core::ops::DerefMut;
 
 use super::{map_of, Committing, State, Step};
-use crate::engine::{Engine, Intent, JobState};
+use crate::engine::{Engine, Intent, Job, JobState};
 use crate::geometry::{Logical, MemberId, MemberMask, Range};
 use crate::ondisk::Superblock;
 use crate::placement::Set;
@@ -121,7 +121,9 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     pub(super) fn distrust(&mut self, lost: MemberMask) {
         for index in 0..self.sb.sets.len() {
             let set = &mut self.sb.sets[index];
-            if set.layout.level.is_redundant() && set.members() & lost != MemberMask::EMPTY {
+            let is_trusted = set.resync > Logical::ZERO || set.is_fresh;
+            let is_hit = !(set.members() & lost).is_empty();
+            if set.layout.level.is_redundant() && is_hit && is_trusted {
                 (set.resync, set.is_fresh) = (Logical::ZERO, false);
                 self.control.dirty = true;
             }
@@ -160,6 +162,10 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         self.map.read_only = true;
         self.map.hold = false;
         self.map.clean = false;
+        if !self.started {
+            // A window that was found waits for the first superblock, and there is none.
+            self.jobs[0] = Job::default();
+        }
         // First of all: from the map alone a flush would take the volume for one that is read.
         self.emit(Intent::Failed);
         self.emit(Intent::Publish);

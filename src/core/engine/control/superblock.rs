@@ -96,7 +96,10 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 shape::turn_migration(&mut self.sb);
             }
             // Clean only if all that was written is flushed.
-            Step::Clean => self.sb.clean = !self.control.want_active && flushed,
+            Step::Clean => {
+                self.sb.clean = !self.control.want_active && flushed;
+                self.control.unclean = self.stopping && !flushed;
+            }
             _ => {}
         }
         if self.control.want_active {

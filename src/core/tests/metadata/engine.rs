@@ -913,6 +913,57 @@ fn a_volume_that_failed_can_be_stopped() {
     assert!(volume.is_stopped(), "it waits for what will never come");
 }
 
+/// A window was found, and its stash can't be read any more, or the first superblock can't be written.
+#[test]
+fn a_volume_that_fails_before_it_is_ready_can_be_stopped() {
+    let failed = members([0]);
+    let steps = [
+        (
+            (|intent| matches!(intent, Intent::LoadStash { .. })) as fn(&Intent) -> bool,
+            Event::Loaded { job: 0, failed },
+        ),
+        (
+            |intent| matches!(intent, Intent::Commit { .. }),
+            Event::Committed { failed },
+        ),
+    ];
+    for (step, event) in steps {
+        let (sb, stash) = cut_in_a_window(Level::Raid5, 3, Level::Raid0, &[]);
+        let mut volume = found(sb, stash, failed);
+        volume.start();
+        run_until(&mut volume, |_, intent| step(intent));
+        volume.handle(0, event);
+        run_until(&mut volume, |_, intent| matches!(intent, Intent::Failed));
+        volume.handle(0, Event::Stop);
+        run_until(&mut volume, |_, intent| matches!(intent, Intent::Stopped));
+        assert!(volume.is_stopped(), "it waits for what will never come");
+    }
+}
+
+/// A member that nobody can do without takes superblocks and no flush.
+#[test]
+fn a_volume_that_takes_no_flush_can_be_stopped() {
+    let mut volume = start(created(Level::Raid0, 2, true), None);
+    volume.handle(0, Event::WantActive);
+    run_until(&mut volume, |_, _| false);
+    volume.handle(0, Event::Stop);
+    for _ in 0..3 {
+        let flush = Cell::new(None);
+        run_until(&mut volume, |_, intent| match intent {
+            Intent::Flush { who, .. } => {
+                flush.set(Some(*who));
+                true
+            }
+            intent => matches!(intent, Intent::Stopped),
+        });
+        let Some(who) = flush.get() else { break };
+        let failed = members([0]);
+        volume.handle(0, Event::Flushed { who, failed });
+    }
+    assert!(volume.is_stopped(), "it flushes for ever");
+    assert!(!volume.superblock().clean);
+}
+
 /// A source without redundancy that can't be read in one place: it waits, and nobody is said to
 /// have failed.
 #[test]

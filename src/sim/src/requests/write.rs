@@ -120,6 +120,10 @@ impl World {
         request.phase = Phase::Settling;
         request.told = why;
         request.plan = None;
+        if self.failed {
+            // Nothing is settled any more.
+            return self.finish(id, false);
+        }
         // Told before it leaves the map: no drain may end without its being known.
         self.tell(why);
         self.leave(id);

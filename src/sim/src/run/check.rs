@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What must be so when nothing moves, when a volume has arrived, and when it is stopped.
 
+use restripe_core::engine::Event;
 use restripe_core::geometry::Logical;
 use restripe_core::ondisk::SUPERBLOCK_SECTORS;
 use restripe_core::placement::Set;
@@ -106,11 +107,25 @@ impl Runner {
         Ok(End::Stopped)
     }
 
-    pub(super) fn check_failed(&self, world: &World) -> Result<End, Failure> {
-        if world.faulted {
-            return Ok(End::GivenUp);
+    /// A volume that failed because members did can be stopped.
+    pub(super) fn check_failed(&mut self, world: &mut World) -> Result<End, Failure> {
+        if !world.faulted {
+            return Err("the volume failed and no member did".into());
         }
-        Err("the volume failed and no member did".into())
+        world.tell(Event::Stop);
+        while !world.stopped {
+            if world.has_engine_work() {
+                world.engine_step();
+            } else if world.ops_len() == 0 {
+                return Err("it failed and does not stop".into());
+            } else if let Some(index) = world.pick_op(&mut self.rng, false) {
+                world.end_op(index);
+            }
+            if let Some(failure) = world.take_failure() {
+                return Err(failure);
+            }
+        }
+        Ok(End::GivenUp)
     }
 }
 
