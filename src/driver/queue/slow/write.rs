@@ -38,7 +38,7 @@ pub(in crate::queue) fn write(volume: &Volume, mut rq: OwnedRequest<Queue>) {
         rq.data_mut().done = done;
         return wait_for_map(volume, rq, view, for_room);
     }
-    if matches!(result, Err(Failure::Lost)) && !view.is_current() {
+    if matches!(result, Err(Failure::Lost)) && volume.enter(rq.hw_queue()).map != view.map {
         // By a newer map more may be known to be true, and what could not be read may be made of that.
         let io = rq.data_mut();
         (io.stage, io.done) = (Stage::Admit, Sectors::ZERO);
