@@ -236,6 +236,12 @@ fn give_gap_back(volume: &Volume, mut rq: OwnedRequest<Queue>, members: MemberMa
     park_faulted(volume, rq);
 }
 
+/// Whether it is no use to try a request again that failed at members of which those `stay`: a disk
+/// that failed a flush may have dropped what it had, and the next one succeeds all the same.
+pub(crate) fn is_in_vain(rq: &OwnedRequest<Queue>, stay: MemberMask) -> bool {
+    rq.op() == Op::Flush && !(rq.data().failed & stay).is_empty()
+}
+
 /// Of the members at which a request failed those are settled: whether all are by now. It waits for
 /// the others alone, for each is settled just once.
 pub(crate) fn is_settled(rq: &mut OwnedRequest<Queue>, members: MemberMask) -> bool {

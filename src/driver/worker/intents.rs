@@ -329,7 +329,10 @@ impl Worker {
             let Some(mut rq) = volume.faulted().take() else {
                 return;
             };
-            if queue::is_settled(&mut rq, retry) {
+            let stay = volume.enter(0).map.kept() & retry;
+            if queue::is_in_vain(&rq, stay) {
+                queue::fail(rq);
+            } else if queue::is_settled(&mut rq, retry) {
                 queue::again(rq, volume);
             } else if retry.is_empty() || volume.is_failed() {
                 queue::fail(rq);

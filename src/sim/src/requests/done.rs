@@ -125,7 +125,13 @@ impl World {
                 continue;
             }
             let gone = self.failed;
+            let stay = self.view.map.kept() & retry;
             let request = self.request(id);
+            if request.kind == Kind::Flush && !(request.failed & stay).is_empty() {
+                // Its disk may have dropped what it had, and the next flush succeeds all the same.
+                self.finish(id, false);
+                continue;
+            }
             request.failed = request.failed & !retry;
             if request.failed.is_empty() {
                 request.x = request.range.start;
