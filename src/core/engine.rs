@@ -721,7 +721,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// blocked stays as it is, its stash holds it. Where no superblock can be made durable any
     /// more, what waits for one, or for another piece, waits for ever.
     fn jobs_at_rest(&self) -> bool {
-        let failed = !self.control.alive();
+        let failed = !self.control.alive() || self.control.is_unclean();
         self.jobs.iter().all(|job| match job.state {
             JobState::Idle | JobState::Failed => true,
             JobState::Retiring => failed || self.blocked.is_some(),

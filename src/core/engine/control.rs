@@ -133,6 +133,11 @@ struct Committing {
 }
 
 impl Control {
+    /// It is to stop, and no flush of it succeeds.
+    pub(super) fn is_unclean(&self) -> bool {
+        self.unclean
+    }
+
     pub(super) fn alive(&self) -> bool {
         self.state != State::Failed
     }
@@ -195,6 +200,10 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         if !self.control.faults.is_empty() || self.control.want_active {
             return self.begin(Step::Plain);
         }
+        let may_stop = self.stopping && self.control.wiping.is_empty() && self.marks_idle();
+        if self.control.unclean && may_stop && self.jobs_at_rest() {
+            return self.stop();
+        }
         if self.control.want_room {
             return self.begin(Step::Plain);
         }
@@ -236,15 +245,11 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         if self.control.dirty {
             return self.begin(Step::Plain);
         }
-        let at_rest = self.jobs_at_rest() && self.marks_idle();
-        if self.stopping && at_rest && self.control.wiping.is_empty() {
-            if self.sb.clean || self.control.unclean {
-                self.stopped = true;
-                self.emit(Intent::Stopped);
-            } else {
-                self.begin(Step::Clean);
-            }
-            return;
+        if may_stop && self.jobs_at_rest() {
+            return match self.sb.clean {
+                true => self.stop(),
+                false => self.begin(Step::Clean),
+            };
         }
         if self.control.quiet {
             self.control.quiet = false;
@@ -252,6 +257,11 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 self.begin(Step::Clean);
             }
         }
+    }
+
+    fn stop(&mut self) {
+        self.stopped = true;
+        self.emit(Intent::Stopped);
     }
 
     /// Something has moved that the durable superblock does not know.

@@ -34,7 +34,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
             self.emit(Intent::Settle { retry: settled });
             self.retry_jobs();
         }
-        for member in (members & self.sb.live()).iter() {
+        // What is known already is counted among what is lost.
+        for member in (members & self.sb.live() & !self.control.faults).iter() {
             if self.can_lose(MemberMask::of(member)) {
                 self.control.faults.insert(member);
             } else {

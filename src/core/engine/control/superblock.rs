@@ -64,6 +64,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
         // I4: where a flush failed at a member that is still needed, nothing moves.
         let flushed = self.control.unbearable.is_empty();
+        self.control.unclean = self.stopping && !flushed;
         match self.control.step {
             Step::Start if self.control.starting => {
                 // `before` holds the wanted superblock; keep the old one there instead.
@@ -96,10 +97,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 shape::turn_migration(&mut self.sb);
             }
             // Clean only if all that was written is flushed.
-            Step::Clean => {
-                self.sb.clean = !self.control.want_active && flushed;
-                self.control.unclean = self.stopping && !flushed;
-            }
+            Step::Clean => self.sb.clean = !self.control.want_active && flushed,
             _ => {}
         }
         if self.control.want_active {

@@ -940,28 +940,50 @@ fn a_volume_that_fails_before_it_is_ready_can_be_stopped() {
     }
 }
 
-/// A member that nobody can do without takes superblocks and no flush.
+/// A member that nobody can do without takes superblocks and no flush: at rest, journaled because
+/// another is gone, or while another is rebuilt.
 #[test]
 fn a_volume_that_takes_no_flush_can_be_stopped() {
-    let mut volume = start(created(Level::Raid0, 2, true), None);
-    volume.handle(0, Event::WantActive);
-    run_until(&mut volume, |_, _| false);
-    volume.handle(0, Event::Stop);
-    for _ in 0..3 {
-        let flush = Cell::new(None);
+    for (level, disks, other) in [
+        (Level::Raid0, 2, MemberState::InSync),
+        (Level::Raid5, 3, MemberState::Faulty),
+        (Level::Raid1, 2, MemberState::Rebuilding),
+    ] {
+        let mut sb = created(level, disks, true);
+        sb.members[1].state = other;
+        let mut volume = Engine::new(Box::new(sb), Box::default(), None, false, 0);
+        volume.start();
+        let (pieces, asked) = (Cell::new(0), Cell::new(None));
         run_until(&mut volume, |_, intent| match intent {
-            Intent::Flush { who, .. } => {
-                flush.set(Some(*who));
-                true
+            Intent::Scrub { job, .. } => {
+                pieces.set(pieces.get() + 1);
+                asked.set(Some(*job).filter(|_| pieces.get() == 3));
+                asked.get().is_some()
             }
-            intent => matches!(intent, Intent::Stopped),
+            _ => false,
         });
-        let Some(who) = flush.get() else { break };
-        let failed = members([0]);
-        volume.handle(0, Event::Flushed { who, failed });
+        if let Some(job) = asked.get() {
+            let failed = MemberMask::EMPTY;
+            volume.handle(0, Event::Scrubbed { job, failed });
+        }
+        volume.handle(0, Event::WantActive);
+        volume.handle(0, Event::Stop);
+        for _ in 0..20 {
+            let flush = Cell::new(None);
+            run_until(&mut volume, |_, intent| match intent {
+                Intent::Flush { who, .. } => {
+                    flush.set(Some(*who));
+                    true
+                }
+                intent => matches!(intent, Intent::Stopped),
+            });
+            let Some(who) = flush.get() else { break };
+            let failed = members([0]);
+            volume.handle(0, Event::Flushed { who, failed });
+        }
+        assert!(volume.is_stopped(), "{level:?}: it flushes for ever");
+        assert!(!volume.superblock().clean);
     }
-    assert!(volume.is_stopped(), "it flushes for ever");
-    assert!(!volume.superblock().clean);
 }
 
 /// A source without redundancy that can't be read in one place: it waits, and nobody is said to
