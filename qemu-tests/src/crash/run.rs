@@ -199,7 +199,8 @@ fn look_at(
         for _ in 0..jobs {
             s.spawn(|| {
                 while let Some(cut) = cuts.get(next.fetch_add(1, Ordering::SeqCst)) {
-                    let (outcome, took) = look(bench, &frozen, dir, recording, cut);
+                    let dir = dir.join(format!("cut-{}", cut.number));
+                    let (outcome, took) = look(bench, &frozen, &dir, recording, cut);
                     looks.fetch_add(took, Ordering::SeqCst);
                     let bad = !outcome.is_kept();
                     let told = done.map_or(Ok(()), |done| done.add(cut.number, &outcome, took));
@@ -230,14 +231,16 @@ fn look(
     recording: &Recording,
     cut: &Cut,
 ) -> (Outcome, usize) {
-    let dir = dir.join(format!("cut-{}", cut.number));
-    let (outcome, next) = look_once(bench, frozen, &dir, recording, cut);
+    let (outcome, next) = look_once(bench, frozen, dir, recording, cut);
     let is_cut_again = |next: &Recording| cut.number.is_multiple_of(AGAIN) && next.has_written();
     let Some(next) = next.filter(is_cut_again) else {
         return (outcome, 1);
     };
     let again = cut::some(&next, AGAIN + 1)[cut.number / AGAIN % AGAIN];
-    let (outcome, looks) = look(bench, frozen, &dir, &next, &again);
+    // Beside it: a socket's name has no room for many in each other.
+    let mut beside = dir.as_os_str().to_owned();
+    beside.push("+");
+    let (outcome, looks) = look(bench, frozen, Path::new(&beside), &next, &again);
     let outcome = match outcome {
         Outcome::Kept => Outcome::Kept,
         outcome => {
