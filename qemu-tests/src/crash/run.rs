@@ -26,6 +26,8 @@ use crate::runner::{self, Runs};
 const RANDOM: usize = 200;
 /// One cut in so many is followed by another, of what its VM did.
 const AGAIN: usize = 4;
+/// And that one by another, as often as this at most.
+const DEPTH: usize = 4;
 /// As many cuts that failed are told.
 const TELL: usize = 5;
 
@@ -200,7 +202,7 @@ fn look_at(
             s.spawn(|| {
                 while let Some(cut) = cuts.get(next.fetch_add(1, Ordering::SeqCst)) {
                     let dir = dir.join(format!("cut-{}", cut.number));
-                    let (outcome, took) = look(bench, &frozen, &dir, recording, cut);
+                    let (outcome, took) = look(bench, &frozen, &dir, (recording, cut), DEPTH);
                     looks.fetch_add(took, Ordering::SeqCst);
                     let bad = !outcome.is_kept();
                     let told = done.map_or(Ok(()), |done| done.add(cut.number, &outcome, took));
@@ -228,11 +230,13 @@ fn look(
     bench: &Bench,
     frozen: &Frozen,
     dir: &Path,
-    recording: &Recording,
-    cut: &Cut,
+    (recording, cut): (&Recording, &Cut),
+    depth: usize,
 ) -> (Outcome, usize) {
     let (outcome, next) = look_once(bench, frozen, dir, recording, cut);
-    let is_cut_again = |next: &Recording| cut.number.is_multiple_of(AGAIN) && next.has_written();
+    let is_cut_again = |next: &Recording| {
+        depth > 0 && cut.number.is_multiple_of(AGAIN) && next.has_written()
+    };
     let Some(next) = next.filter(is_cut_again) else {
         return (outcome, 1);
     };
@@ -240,7 +244,7 @@ fn look(
     // Beside it: a socket's name has no room for many in each other.
     let mut beside = dir.as_os_str().to_owned();
     beside.push("+");
-    let (outcome, looks) = look(bench, frozen, Path::new(&beside), &next, &again);
+    let (outcome, looks) = look(bench, frozen, Path::new(&beside), (&next, &again), depth - 1);
     let outcome = match outcome {
         Outcome::Kept => Outcome::Kept,
         outcome => {
