@@ -694,8 +694,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
                 }
                 self.pump_jobs();
             } else if self.stopping && self.jobs_at_rest() {
-                self.stopped = true;
-                self.emit(Intent::Stopped);
+                self.stop();
             }
             if (self.out.len(), self.need_commit) == before {
                 return;
@@ -721,7 +720,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
     /// blocked stays as it is, its stash holds it. Where no superblock can be made durable any
     /// more, what waits for one, or for another piece, waits for ever.
     fn jobs_at_rest(&self) -> bool {
-        let failed = !self.control.alive() || self.control.is_unclean();
+        let failed = !self.control.alive() || self.control.unclean;
         self.jobs.iter().all(|job| match job.state {
             JobState::Idle | JobState::Failed => true,
             JobState::Retiring => failed || self.blocked.is_some(),

@@ -84,7 +84,7 @@ pub(super) struct Control {
     pub(super) want_active: bool,
     pub(super) quiet: bool,
     /// It stops, and a member that it can't do without takes no flush: so it does as after a cut.
-    unclean: bool,
+    pub(super) unclean: bool,
     /// The journal wants room.
     pub(super) want_room: bool,
     /// Requests that failed are settled so when the next superblock is durable.
@@ -133,11 +133,6 @@ struct Committing {
 }
 
 impl Control {
-    /// It is to stop, and no flush of it succeeds.
-    pub(super) fn is_unclean(&self) -> bool {
-        self.unclean
-    }
-
     pub(super) fn alive(&self) -> bool {
         self.state != State::Failed
     }
@@ -192,8 +187,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
         if self.read_only {
             if self.stopping {
-                self.stopped = true;
-                self.emit(Intent::Stopped);
+                self.stop();
             }
             return;
         }
@@ -259,7 +253,7 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         }
     }
 
-    fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         self.stopped = true;
         self.emit(Intent::Stopped);
     }

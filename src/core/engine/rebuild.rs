@@ -244,10 +244,8 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         if before.is_empty() || now.is_empty() || at_rest {
             self.cursor.recovered = self.sb.recovered();
         }
-        if let (Some(scrub), true) = (&mut self.scrub, now.is_empty()) {
-            if scrub.kind == ScrubKind::Recover {
-                (scrub.failed, scrub.void) = (true, true);
-            }
+        if now.is_empty() {
+            self.void_recovery();
         }
     }
 
@@ -260,10 +258,15 @@ impl<S: DerefMut<Target = Superblock>> Engine<S> {
         make_window(&mut self.sb, window);
         self.control.dirty = true;
         self.cursor.recovered = window.start;
+        self.void_recovery();
+        self.emit(Intent::Publish);
+    }
+
+    /// A rebuild's pass under way, if any, ends for nothing.
+    fn void_recovery(&mut self) {
         if let Some(scrub) = self.scrub.as_mut().filter(|s| s.kind == ScrubKind::Recover) {
             (scrub.failed, scrub.void) = (true, true);
         }
-        self.emit(Intent::Publish);
     }
 
     /// A rebuild moved on; before its piece's range is given back.

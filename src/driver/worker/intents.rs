@@ -325,11 +325,11 @@ impl Worker {
     /// Requests that failed at members go on, or end.
     fn settle(&self, retry: MemberMask) {
         let volume = &*self.volume;
+        let stay = volume.enter(0).map.kept() & retry;
         for _ in 0..volume.faulted().len() {
             let Some(mut rq) = volume.faulted().take() else {
                 return;
             };
-            let stay = volume.enter(0).map.kept() & retry;
             if queue::is_in_vain(&rq, stay) {
                 queue::fail(rq);
             } else if queue::is_settled(&mut rq, retry) {

@@ -111,8 +111,7 @@ impl World {
         if let Some(journal) = &map.journal {
             self.ring.fit(journal);
         }
-        let before = self.view.cursor.get();
-        if map == self.view.map && cursor.may_follow(&before, map.rules) {
+        if map == self.view.map && cursor.may_follow(&self.view.cursor.get(), map.rules) {
             self.view.cursor.set(cursor);
         } else {
             // Requests of the older view go on under it, and see its cursor as it was.

@@ -116,6 +116,7 @@ impl World {
             .filter(|(_, r)| r.phase == Phase::Settling)
             .map(|(id, _)| *id)
             .collect();
+        let stay = self.view.map.kept() & retry;
         for id in waiting {
             if self
                 .requests
@@ -125,7 +126,6 @@ impl World {
                 continue;
             }
             let gone = self.failed;
-            let stay = self.view.map.kept() & retry;
             let request = self.request(id);
             if request.kind == Kind::Flush && !(request.failed & stay).is_empty() {
                 // Its disk may have dropped what it had, and the next flush succeeds all the same.
